@@ -1,0 +1,71 @@
+//! Every bound of the server, each with its reason. Those an operator may set are defaults here.
+
+/// `jute.maxbuffer`: the largest frame a client may send, as Java.
+pub const JUTE_MAX_BUFFER: usize = 0xf_ffff;
+
+/// Bytes read from all connections in one turn: what one turn may copy, decode and answer while
+/// staying well under a millisecond or two of CPU.
+pub const TURN_INPUT_BYTES: usize = 512 * 1024;
+
+/// Bytes read from one connection in one turn: no client may fill a whole turn.
+pub const CONN_INPUT_BYTES: usize = 64 * 1024;
+
+/// Reply bytes of one turn. Past it the turn ends and the rest runs in the next one.
+pub const TURN_ARENA_BYTES: usize = 4 * 1024 * 1024;
+
+/// Unsent bytes after which a connection's requests are no longer read.
+pub const CONN_BACKLOG_PAUSE: usize = 1024 * 1024;
+
+/// Unsent bytes after which a connection that only receives (notifications) is closed.
+pub const CONN_BACKLOG_CLOSE: usize = 64 * 1024 * 1024;
+
+/// Half-received frames of all connections together: 100,000 connections times a legal partial
+/// frame would be 100 GB. The largest holder is closed first.
+pub const PARTIAL_FRAMES_BYTES: usize = 256 * 1024 * 1024;
+
+/// Unsent bytes of all connections together; the largest holder is closed first.
+pub const BACKLOG_BYTES: usize = 512 * 1024 * 1024;
+
+/// Requests one connection may have queued; past it, it is not read.
+pub const CONN_QUEUED_REQUESTS: usize = 4096;
+
+/// Bytes of queued requests one connection may have; past it, it is not read.
+pub const CONN_QUEUED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Log bytes handed over and not yet durable. More waits unprepared. Recovery relies on it: what
+/// a power cut may have torn lies within this distance of the end.
+pub const UNSYNCED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of requests that wait for `prepare` while the log is behind; past it reading pauses.
+pub const UNPREPARED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Nodes a snapshot cursor emits in one turn.
+pub const SNAPSHOT_NODES_PER_TURN: usize = 1000;
+
+/// Snapshot bytes handed to the chore thread and not yet written; past it the cursor rests, and
+/// what changes emit meanwhile counts toward `SNAPSHOT_QUEUE_BYTES`.
+pub const SNAPSHOT_PACE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Snapshot bytes queued after which the snapshot is given up and retried.
+pub const SNAPSHOT_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Sessions the expiry may close in one turn; the rest of the bucket follows in the next turns.
+pub const EXPIRIES_PER_TURN: usize = 200;
+
+/// New connections accepted in one turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Lines the log ring holds before it drops and counts.
+pub const LOG_RING_LINES: usize = 8192;
+
+/// Watches one connection may hold.
+pub const WATCHES_PER_CONN: usize = 2_000_000;
+
+/// Auth identities one connection may gather; more is a client gone wrong.
+pub const AUTH_IDS_PER_CONN: usize = 256;
+
+/// The slice of the chore thread: bytes written before it looks at its queue again.
+pub const CHORE_SLICE_BYTES: usize = 1024 * 1024;
+
+/// Lines a rate-limited warning may write each second and kind.
+pub const WARNINGS_PER_SECOND: u32 = 5;

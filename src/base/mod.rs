@@ -1,0 +1,14 @@
+//! Vocabulary: the ids, times, limits and reasons every other room speaks in.
+//!
+//! Decides what the words mean and how large anything may grow. Never decides what to do.
+
+mod fatal;
+mod ids;
+pub mod limits;
+mod metrics;
+mod time;
+
+pub use fatal::Fatal;
+pub use ids::{ConnId, ServerId, SessionId, Ticket, Xid, Zxid};
+pub use metrics::{Counter, Summary};
+pub use time::{Instant, Now, WallMillis};

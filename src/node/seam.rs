@@ -1,0 +1,134 @@
+//! The seam: what a node is told and what it asks for.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use crate::base::{ConnId, Fatal};
+use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
+
+/// Something that happened since the last turn.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    Storage(StorageEvent),
+    /// A client connected. It is read from now on.
+    Accepted {
+        conn: ConnId,
+        peer: SocketAddr,
+        local: SocketAddr,
+        secure: bool,
+    },
+    /// One whole frame of a connection, without its length.
+    Frame {
+        conn: ConnId,
+        body: &'a [u8],
+    },
+    /// The first four bytes of a connection are a known four-letter word; `stmk` comes with its
+    /// eight bytes. The rest of that connection's input is not read.
+    Word {
+        conn: ConnId,
+        word: [u8; 4],
+        argument: Option<[u8; 8]>,
+    },
+    /// The connection is gone; its id will not be named again.
+    Closed {
+        conn: ConnId,
+        reason: CloseReason,
+    },
+    /// Unsent bytes of a connection: told whenever they pass `CONN_BACKLOG_PAUSE` upwards, and
+    /// when they have drained to zero after that.
+    Backlog {
+        conn: ConnId,
+        bytes: usize,
+    },
+    /// An operator asked the process to end.
+    Shutdown,
+}
+
+/// Why a connection ended, for the log line and the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client closed it.
+    PeerClosed,
+    /// The socket failed.
+    SocketError,
+    /// A frame longer than allowed, or of negative length.
+    BadLength(i32),
+    /// An unknown four-letter word was its first bytes, taken as a length.
+    Idle,
+    /// The node asked for it.
+    Asked,
+}
+
+/// Something to be done, in the order of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Bytes of the turn's arena for a connection.
+    Send {
+        conn: ConnId,
+        range: Range<u32>,
+    },
+    /// End a connection, once everything sent before has left where `after_flush`.
+    Close {
+        conn: ConnId,
+        after_flush: bool,
+    },
+    /// Stop, or go on, reading a connection.
+    Pause {
+        conn: ConnId,
+    },
+    Resume {
+        conn: ConnId,
+    },
+    /// Stop, or go on, accepting connections and reading from those that are there.
+    PauseAll,
+    ResumeAll,
+    Storage(StorageCommand),
+    Chore(ChoreCommand),
+    /// Everything is durable and answered: end with status 0.
+    Finished,
+    /// End now, with the reason's status.
+    Fatal(Fatal),
+}
+
+/// What one turn asks for: an ordered list and the bytes it names.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub list: Vec<Effect>,
+    pub arena: Vec<u8>,
+}
+
+impl Effects {
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.arena.clear();
+    }
+
+    /// Writes bytes for one connection: `write` appends them to the arena.
+    pub fn send(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let from = self.arena.len();
+        write(&mut self.arena);
+        self.push_range(conn, from..self.arena.len());
+    }
+
+    /// Sends a range that is already in the arena: one encoding for many receivers.
+    pub fn push_range(&mut self, conn: ConnId, range: Range<usize>) {
+        assert!(range.end <= self.arena.len(), "a range of this turn's arena");
+        if range.is_empty() {
+            return;
+        }
+        let range = range.start as u32..range.end as u32;
+        // Neighbouring bytes for the same connection are one send.
+        if let Some(Effect::Send { conn: last, range: before }) = self.list.last_mut()
+            && *last == conn
+            && before.end == range.start
+        {
+            before.end = range.end;
+            return;
+        }
+        self.list.push(Effect::Send { conn, range });
+    }
+
+    pub fn push(&mut self, effect: Effect) {
+        self.list.push(effect);
+    }
+}

@@ -1,0 +1,84 @@
+//! Java's strings on the wire: decoded from UTF-8 with replacement, encoded unit by unit.
+
+use std::borrow::Cow;
+
+/// Decodes as `new String(bytes, UTF_8)`: bad sequences become U+FFFD. Differs from the usual
+/// substitution in one place: an encoded surrogate is one replacement, not three.
+pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(s) => Cow::Borrowed(s),
+        Err(_) => Cow::Owned(decode_lossy(bytes)),
+    }
+}
+
+fn decode_lossy(mut bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    loop {
+        match std::str::from_utf8(bytes) {
+            Ok(s) => {
+                out.push_str(s);
+                return out;
+            }
+            Err(e) => {
+                let (good, bad) = bytes.split_at(e.valid_up_to());
+                out.push_str(std::str::from_utf8(good).unwrap_or_default());
+                out.push('\u{fffd}');
+                let skip = surrogate_len(bad).or(e.error_len()).unwrap_or(bad.len());
+                bytes = bad.get(skip..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// The length of an encoded surrogate, whole or cut short, at the front.
+fn surrogate_len(bad: &[u8]) -> Option<usize> {
+    match bad {
+        [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] => Some(3),
+        [0xed, 0xa0..=0xbf, ..] => Some(2),
+        _ => None,
+    }
+}
+
+/// Encodes each UTF-16 unit separately: a character outside the BMP takes 2 × 3 bytes.
+pub fn encode(s: &str) -> Cow<'_, [u8]> {
+    // Only four-byte sequences start with 0xf0 or above.
+    if !s.bytes().any(|b| b >= 0xf0) {
+        return Cow::Borrowed(s.as_bytes());
+    }
+    let mut out = Vec::with_capacity(s.len() + s.len() / 2);
+    let mut units = [0u16; 2];
+    let mut utf8 = [0u8; 4];
+    for c in s.chars() {
+        if (c as u32) < 0x1_0000 {
+            out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes());
+            continue;
+        }
+        for &unit in c.encode_utf16(&mut units).iter() {
+            out.push(0xe0 | (unit >> 12) as u8);
+            out.push(0x80 | ((unit >> 6) & 0x3f) as u8);
+            out.push(0x80 | (unit & 0x3f) as u8);
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_bytes_become_replacement_characters_as_in_java() {
+        assert_eq!(decode(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(decode(b"\xed\xa0\x80"), "\u{fffd}");
+        assert_eq!(decode(b"\xed\xa0"), "\u{fffd}");
+        assert_eq!(decode(b"\xed\xa0x"), "\u{fffd}x");
+        assert_eq!(decode(b"\xe2\x82"), "\u{fffd}");
+        assert_eq!(decode(b"\xf5\x80"), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn characters_outside_the_bmp_take_six_bytes() {
+        assert_eq!(encode("a\u{1f600}").as_ref(), b"a\xed\xa0\xbd\xed\xb8\x80");
+        assert_eq!(encode("é").as_ref(), "é".as_bytes());
+    }
+}
