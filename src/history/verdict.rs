@@ -1,0 +1,111 @@
+//! What the end of a log file means: its end, the trace of a power cut, or damage.
+//!
+//! Un-synced bytes are bounded, and pages reach a disk in any order, so after a power cut valid
+//! records may follow a hole, but only within that bound. Anything else that is broken was once
+//! whole and synced, perhaps acknowledged, and must not be cut off silently.
+
+use crate::base::Zxid;
+
+/// What was found where the records of a log file stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentEnd {
+    /// Behind the last record of the unbroken run.
+    pub end: u64,
+    /// Its zxid; `None` where the file holds no record.
+    pub last: Option<Zxid>,
+    /// Nothing but zeros, or nothing at all, follows.
+    pub clean: bool,
+    /// Where the last whole record behind the break ends, if there is one.
+    pub furthest: Option<u64>,
+    /// The offset of this file up to which it is known to have been synced.
+    pub synced: Option<u64>,
+    /// The zxid in the next log file's name.
+    pub next: Option<Zxid>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Whole,
+    /// The last file's tail was being written when the machine stopped: cut it.
+    Torn,
+    /// A tail that a Java server dropped before it went on in the next file.
+    PassedOver,
+    /// Records are missing that were whole once.
+    Damage,
+}
+
+/// Judges an end, `bound` being the un-synced bytes a writer may have had.
+pub fn verdict(found: &SegmentEnd, bound: u64) -> Verdict {
+    if found.synced.is_some_and(|synced| found.end < synced) {
+        return Verdict::Damage;
+    }
+    if found.clean {
+        return Verdict::Whole;
+    }
+    let Some(next) = found.next else {
+        let reach = found.furthest.unwrap_or(found.end);
+        let torn = reach.saturating_sub(found.end) <= bound;
+        return if torn { Verdict::Torn } else { Verdict::Damage };
+    };
+    // We sync a file before its successor gets its name, Java does not: only a server that
+    // dropped the tail gives its zxids, or a later epoch's, to the next file.
+    let Some(last) = found.last else { return Verdict::Damage };
+    let goes_on = last.0.checked_add(1) == Some(next.0);
+    let later_epoch = next.epoch() > last.epoch() && found.synced.is_none();
+    if goes_on || later_epoch { Verdict::PassedOver } else { Verdict::Damage }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: u64 = 1000;
+
+    fn broken() -> SegmentEnd {
+        SegmentEnd {
+            end: 5000,
+            last: Some(Zxid::new(3, 40)),
+            clean: false,
+            furthest: None,
+            synced: None,
+            next: None,
+        }
+    }
+
+    fn judged(change: impl FnOnce(&mut SegmentEnd)) -> Verdict {
+        let mut end = broken();
+        change(&mut end);
+        verdict(&end, BOUND)
+    }
+
+    #[test]
+    fn the_last_files_tail_is_torn_when_all_that_is_valid_ends_within_the_bound() {
+        assert_eq!(judged(|_| ()), Verdict::Torn);
+        assert_eq!(judged(|e| e.furthest = Some(6000)), Verdict::Torn);
+        assert_eq!(judged(|e| e.furthest = Some(6001)), Verdict::Damage);
+        assert_eq!(judged(|e| e.clean = true), Verdict::Whole);
+    }
+
+    #[test]
+    fn a_hole_below_what_was_synced_is_damage() {
+        assert_eq!(judged(|e| e.synced = Some(5000)), Verdict::Torn);
+        assert_eq!(judged(|e| e.synced = Some(5001)), Verdict::Damage);
+        let clean_but_short = |e: &mut SegmentEnd| {
+            e.clean = true;
+            e.synced = Some(5001);
+        };
+        assert_eq!(judged(clean_but_short), Verdict::Damage);
+    }
+
+    #[test]
+    fn a_break_that_the_next_file_goes_on_past_is_damage() {
+        assert_eq!(judged(|e| e.next = Some(Zxid::new(3, 42))), Verdict::Damage);
+        assert_eq!(judged(|e| e.next = Some(Zxid::new(3, 41))), Verdict::PassedOver);
+        assert_eq!(judged(|e| e.next = Some(Zxid::new(4, 1))), Verdict::PassedOver);
+        let marked = |e: &mut SegmentEnd| {
+            e.next = Some(Zxid::new(4, 1));
+            e.synced = Some(100);
+        };
+        assert_eq!(judged(marked), Verdict::Damage);
+    }
+}
