@@ -1,0 +1,60 @@
+"""What Apache leaves on its disk: snapshots with each trailer, and a log for each txn."""
+
+from . import disk
+from .registry import scenario
+
+WHY = "the file is read by disk tests; others choose their own moments for snapshots"
+
+
+def fill(t):
+    a = t.open("a")
+    a.create("/a", b"data", [(31, "world", "anyone")])
+    a.create("/a/e", None, flags=1)
+    a.create("/a/e2", b"", [(1, "world", "anyone"), (31, "ip", "127.0.0.1")], flags=1)
+    a.set("/a", b"more")
+
+
+def restarted(t):
+    """The snapshot of an empty server and the one that the next start takes."""
+    fill(t)
+    t.close_all()
+    t.server.stop()
+    t.server.start()
+    t.server.stop()
+    for path in disk.files(t.server.folder, "snapshot"):
+        disk.show_snapshot(t, path)
+
+
+@scenario("snapshot", apache_only=WHY)
+def plain(t):
+    """Digest and last zxid behind the nodes, each with its seal."""
+    restarted(t)
+
+
+@scenario("snapshot-no-last-zxid", "-Dzookeeper.serializeLastProcessedZxid.enabled=false",
+          apache_only=WHY)
+def no_last_zxid(t):
+    """As 3.8 writes it: the digest only."""
+    restarted(t)
+
+
+@scenario("snapshot-no-digest", "-Dzookeeper.digest.enabled=false", log=True, apache_only=WHY)
+def no_digest(t):
+    """Neither digest trailer nor digests in the log."""
+    restarted(t)
+
+
+@scenario("snapshot-gz", "-Dzookeeper.snapshot.compression.method=gz", apache_only=WHY)
+def gz(t):
+    """Compressed: the content is shown."""
+    restarted(t)
+
+
+@scenario("log-old-close", "-Dzookeeper.closeSessionTxn.enabled=false",
+          "-Dzookeeper.digest.enabled=false", log=True, apache_only=WHY)
+def old_close(t):
+    """closeSession without the list of paths."""
+    a = t.open("a")
+    a.create("/e", flags=1)
+    a.call("closeSession")
+    a.closed()

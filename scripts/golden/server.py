@@ -1,0 +1,107 @@
+"""The server a scenario talks to: a fresh Apache, a fresh zkd, or one that runs already."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+APACHE = os.path.join(ROOT, "scripts", "apache")
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Apache:
+    """A standalone Apache in a folder of its own, started and ended as often as asked."""
+
+    name = "apache"
+
+    def __init__(self, settings, version="3.9.5"):
+        self.settings, self.version = settings, version
+        self.folder = tempfile.mkdtemp(prefix="golden-")
+        self.start()
+
+    def start(self):
+        command = [APACHE, "start", self.version, "--dir", self.folder, *self.settings]
+        answer = subprocess.run(command, capture_output=True, text=True)
+        if answer.returncode != 0:
+            raise RuntimeError(answer.stderr)
+        self.port = int(answer.stdout.split()[0])
+
+    def stop(self):
+        subprocess.run([APACHE, "stop", "--dir", self.folder], check=True)
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Zkd:
+    """The binary under test, with the same settings as zoo.cfg lines and -D properties."""
+
+    name = "zkd"
+
+    def __init__(self, settings, binary):
+        self.settings, self.binary = settings, binary
+        self.folder = tempfile.mkdtemp(prefix="golden-")
+        self.start()
+
+    def start(self):
+        self.port = free_port()
+        keys = {
+            "dataDir": self.folder, "clientPort": str(self.port), "tickTime": "2000",
+            "clientPortAddress": "127.0.0.1", "maxClientCnxns": "0",
+            "4lw.commands.whitelist": "*", "admin.enableServer": "false",
+        }
+        flags = [word for word in self.settings if word.startswith("-D")]
+        keys.update(word.split("=", 1) for word in self.settings if not word.startswith("-D"))
+        cfg = os.path.join(self.folder, "zoo.cfg")
+        with open(cfg, "w") as out:
+            out.write("".join(f"{key}={value}\n" for key, value in keys.items()))
+        log = open(os.path.join(self.folder, "server.log"), "ab")
+        self.child = subprocess.Popen(
+            [self.binary, *flags, cfg], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        log.close()
+        wait = [APACHE, "wait", "--port", str(self.port), "--pid", str(self.child.pid)]
+        answer = subprocess.run([*wait, "--seconds", "20"], capture_output=True, text=True)
+        if answer.returncode != 0:
+            with open(log.name, errors="replace") as text:
+                raise RuntimeError(answer.stderr + text.read()[-2000:])
+
+    def stop(self):
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+            try:
+                self.child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Running:
+    """A server at HOST:PORT that somebody else started; its files are not looked at."""
+
+    name = "running"
+
+    def __init__(self, settings, address):
+        self.settings, self.folder = settings, None
+        self.port = int(address.rsplit(":", 1)[1])
+
+    def stop(self):
+        time.sleep(0)
+
+    def remove(self):
+        self.stop()
