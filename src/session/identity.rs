@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_password_is_the_one_a_live_server_gave() {
-        let id = SessionId(0x1_0000_118e_9000_02);
+        let id = SessionId(0x0100_0011_8e90_0002);
         let expected = 0x1c57_cd75_6727_ceda_067d_5d28_2117_1a81_u128.to_be_bytes();
         assert_eq!(password(id), expected);
         assert!(check_password(id, &expected));
