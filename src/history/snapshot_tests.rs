@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_or_missing_byte_is_told(content in contents(), at in any::<prop::sample::Index>()) {
+    fn a_changed_or_lost_byte_is_told(content in contents(), at in any::<prop::sample::Index>()) {
         let file = content.file();
         let at = at.index(file.len());
         // The rest of the header, and the slash of a seal, are not looked at, as in Java.
