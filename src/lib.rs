@@ -12,7 +12,7 @@
 //! | 0 P | [`base`] | vocabulary: ids, time, limits, fatal reasons, counters |
 //! | 1 P | [`proto`] | bytes to records and back: jute, frames, requests, replies, txns |
 //! | 1 P | `members` | who is in the ensemble and what is enough |
-//! | 2 P | `config` | `zoo.cfg` text to a checked configuration |
+//! | 2 P | [`config`] | `zoo.cfg` text to a checked configuration |
 //! | 2 P | `state` | the replicated state; `apply(txn)`; the snapshot cursor |
 //! | 2 P | `auth` | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
@@ -38,6 +38,7 @@
 //! there is no shorter path.
 
 pub mod base;
+pub mod config;
 pub mod history;
 pub mod node;
 pub mod proto;

@@ -1,0 +1,99 @@
+//! `zoo.cfg` and Java system properties in, a checked [`Config`] out.
+//!
+//! Decides what every key means, its default and unit, what is refused and what is only warned
+//! about. Never reads a file, an environment or a command line: they come in as values, and
+//! whatever a file is named after (a data directory, an address) is looked up by others.
+
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use settings::{
+    Admin, Auth, Clients, ConnectionThrottle, Containers, Ensemble, Limits, Purge, RequestThrottle,
+    Secret, SnapshotCompression, Storage, Tree, Words,
+};
+
+/// The effective configuration: every value a default, a key of `zoo.cfg` or a system property.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Milliseconds of a tick, the unit of session expiry.
+    pub tick_time_ms: i32,
+    pub min_session_timeout_ms: i32,
+    pub max_session_timeout_ms: i32,
+    pub clients: Clients,
+    pub storage: Storage,
+    pub tree: Tree,
+    pub limits: Limits,
+    pub auth: Auth,
+    pub admin: Admin,
+    pub ensemble: Ensemble,
+    /// Every system property as Java would hold it (`zookeeper.` names and bare ones), what
+    /// `zoo.cfg` sets included.
+    pub system_properties: BTreeMap<String, String>,
+    /// What an operator should read, each a line of its own, in the order it was found.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// What runs when nothing is said: 127.0.0.1:2181, data below `./zkd-data`.
+    pub fn embedded_default() -> Config {
+        let mut config = Config::of_data_dir("./zkd-data");
+        config.clients.port = Some(2181);
+        config.clients.address = Some("127.0.0.1".to_owned());
+        config
+    }
+
+    /// Java's defaults around a data directory that tests never open.
+    pub fn for_tests() -> Config {
+        let mut config = Config::of_data_dir("/nonexistent/zkd-tests");
+        config.clients.port = Some(0);
+        config.clients.address = Some("127.0.0.1".to_owned());
+        config
+    }
+
+    fn of_data_dir(data_dir: &str) -> Config {
+        let tick_time_ms = settings::DEFAULT_TICK_TIME_MS;
+        Config {
+            tick_time_ms,
+            min_session_timeout_ms: tick_time_ms * 2,
+            max_session_timeout_ms: tick_time_ms * 20,
+            clients: Clients::default(),
+            storage: Storage::of_data_dir(data_dir),
+            tree: Tree::default(),
+            limits: Limits::default(),
+            auth: Auth::default(),
+            admin: Admin::default(),
+            ensemble: Ensemble::default(),
+            system_properties: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Why a configuration was not taken, and where it says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    pub file: String,
+    /// Line of the file, 1 for the first; none where the fault lies in no single line.
+    pub line: Option<usize>,
+    pub key: Option<String>,
+    pub reason: String,
+    /// Java's exit status: 2 for arguments and configuration, 3 for the data directory.
+    pub exit_status: i32,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error processing {}", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ", {key}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}
