@@ -61,11 +61,21 @@ pub const LOG_RING_LINES: usize = 8192;
 /// Watches one connection may hold.
 pub const WATCHES_PER_CONN: usize = 2_000_000;
 
+/// Bytes of paths without a node that one connection may watch: a legal path is as long as a
+/// frame, so a count alone is no bound.
+pub const WATCH_NAME_BYTES_PER_CONN: usize = 256 * 1024 * 1024;
+
+/// Watched places of closed connections cleared away in one go: some milliseconds at most.
+pub const WATCH_SWEEP_PLACES: usize = 20_000;
+
 /// Auth identities one connection may gather; more is a client gone wrong.
 pub const AUTH_IDS_PER_CONN: usize = 256;
 
 /// The slice of the chore thread: bytes written before it looks at its queue again.
 pub const CHORE_SLICE_BYTES: usize = 1024 * 1024;
+
+/// Keys of one metric that is kept by a name from outside, such as a namespace.
+pub const METRIC_KEYS: usize = 1000;
 
 /// Lines a rate-limited warning may write each second and kind.
 pub const WARNINGS_PER_SECOND: u32 = 5;

@@ -6,9 +6,11 @@ mod fatal;
 mod ids;
 pub mod limits;
 mod metrics;
+mod server_metrics;
 mod time;
 
 pub use fatal::Fatal;
 pub use ids::{ConnId, ServerId, SessionId, Ticket, Xid, Zxid};
 pub use metrics::{Counter, Summary};
+pub use server_metrics::{BufferSizes, Keyed, Metric, ServerMetrics, ServerStats};
 pub use time::{Instant, Now, WallMillis};
