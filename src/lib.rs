@@ -23,7 +23,7 @@
 //! | 4 P | `serve` | the order of one session's requests; reads and replies |
 //! | 5 P | [`node`] | the seam: events in, effects out; the turn |
 //! | 6 P | `admin` | four-letter words and metrics, rendered |
-//! | 7 | `disk` | log thread and chore thread; the only room with files |
+//! | 7 | [`disk`] | log thread and chore thread; the only room with files |
 //! | 7 | `reactor` | poll, links, signals; the only room with sockets and clocks |
 //! | 7 | `client` | the client library for tools and tests |
 //!
@@ -39,6 +39,7 @@
 
 pub mod base;
 pub mod config;
+pub mod disk;
 pub mod history;
 pub mod node;
 pub mod proto;

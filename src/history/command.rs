@@ -29,7 +29,8 @@ pub enum StorageCommand {
         file: EpochFile,
         epoch: i64,
     },
-    /// Cuts the log after `zxid`.
+    /// Removes snapshots above `zxid`, then cuts the log after it. Where what would stay cannot
+    /// rebuild `zxid`, nothing is removed and `TruncateRefused` says so.
     Truncate {
         ticket: Ticket,
         zxid: Zxid,
@@ -76,6 +77,11 @@ pub enum StorageEvent {
     Durable {
         ticket: Ticket,
         sync_us: u64,
+    },
+    /// Comes before the `Durable` of its ticket.
+    TruncateRefused {
+        ticket: Ticket,
+        zxid: Zxid,
     },
     /// A write or a sync failed. Nothing later will become durable.
     Failed(Fatal),

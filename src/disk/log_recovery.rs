@@ -1,0 +1,206 @@
+//! Reads the log behind a snapshot, judges its end, and makes true what it read.
+
+use std::io;
+
+use log::warn;
+
+use crate::base::{Fatal, Zxid};
+use crate::history::{LOG_HEADER_BYTES, SegmentEnd, SideMark, Verdict, record_zxid, verdict};
+use crate::proto::Entry;
+
+use super::dirs::Dirs;
+use super::listing::{list_logs, logs_from};
+use super::log_writer::fatal;
+use super::segment::{Opening, Place, SegmentReader};
+use super::{Disk, OpenMode, read_small};
+
+/// What is done with each txn behind the snapshot, in order.
+pub type EachEntry<'a> = &'a mut dyn FnMut(Entry) -> Result<(), Fatal>;
+
+/// Reads every txn after `base` and returns the last zxid of the log, if it has one. When it
+/// returns, all that was read is on disk, and nothing follows it.
+pub fn replay_logs<D: Disk>(
+    disk: &mut D,
+    dirs: &Dirs,
+    unsynced_bytes: u64,
+    base: Zxid,
+    each: EachEntry<'_>,
+) -> Result<Option<Zxid>, Fatal> {
+    let unread = |e: io::Error| fatal("read the log in", &dirs.logs, &e);
+    let mut logs = list_logs(disk, dirs).map_err(unread)?;
+    trim(disk, dirs, unsynced_bytes, &mut logs)?;
+    let mark = read_small(disk, &dirs.mark()).map_err(unread)?;
+    let mark = mark.and_then(|bytes| SideMark::parse(&bytes));
+    let mut replay = Replay { disk, dirs, unsynced_bytes, base, mark, last: None, each };
+    let logs = logs_from(&logs, base);
+    for (i, name) in logs.iter().enumerate() {
+        replay.segment(*name, logs.get(i + 1).copied())?;
+    }
+    let last = replay.last;
+    disk.sync_dir(&dirs.logs).map_err(unread)?;
+    Ok(last)
+}
+
+/// Removes the newest files as long as they hold no record: they were about to be begun when the
+/// machine stopped, and their names must not pass for a history that goes on.
+fn trim<D: Disk>(
+    disk: &mut D,
+    dirs: &Dirs,
+    unsynced_bytes: u64,
+    logs: &mut Vec<Zxid>,
+) -> Result<(), Fatal> {
+    while let Some(name) = logs.last() {
+        let path = dirs.log(*name);
+        let unread = |e: io::Error| fatal("read", &path, &e);
+        let file = disk.open(&path, OpenMode::Read).map_err(unread)?;
+        let mut reader = SegmentReader::new(disk, file).map_err(unread)?;
+        let opening = reader.opening(disk).map_err(unread)?;
+        let has_record =
+            opening == Opening::Header && reader.next_record(disk).map_err(unread)?.is_some();
+        let reach = match has_record {
+            true => 0,
+            false => reader.furthest(disk).map_err(unread)?.unwrap_or(0),
+        };
+        disk.close(file);
+        if has_record || opening == Opening::Foreign || reach > unsynced_bytes {
+            break;
+        }
+        warn!("Delete empty tail log file to recover from corruption file: {}", path.display());
+        disk.remove(&path).map_err(|e| fatal("remove", &path, &e))?;
+        logs.pop();
+    }
+    Ok(())
+}
+
+struct Replay<'a, D: Disk> {
+    disk: &'a mut D,
+    dirs: &'a Dirs,
+    unsynced_bytes: u64,
+    base: Zxid,
+    mark: Option<SideMark>,
+    last: Option<Zxid>,
+    each: EachEntry<'a>,
+}
+
+impl<D: Disk> Replay<'_, D> {
+    fn segment(&mut self, name: Zxid, next: Option<Zxid>) -> Result<(), Fatal> {
+        let path = self.dirs.log(name);
+        let unread = |e: io::Error| fatal("read", &path, &e);
+        let mode = if next.is_none() { OpenMode::Write } else { OpenMode::Read };
+        let file = self.disk.open(&path, mode).map_err(unread)?;
+        let mut reader = SegmentReader::new(self.disk, file).map_err(unread)?;
+        let opening = reader.opening(self.disk).map_err(unread)?;
+        if opening == Opening::Foreign {
+            return Err(self.damaged(name, 0, "does not begin as a log file does"));
+        }
+        let synced = self.synced(name, &mut reader).map_err(unread)?;
+        let last = match opening {
+            Opening::Header => self.records(name, &mut reader)?,
+            Opening::Missing | Opening::Foreign => None,
+        };
+        let found = SegmentEnd {
+            end: reader.position(),
+            last,
+            clean: reader.is_clean_end(self.disk).map_err(unread)?,
+            furthest: reader.furthest(self.disk).map_err(unread)?,
+            synced,
+            next,
+        };
+        let judged = match (opening, next) {
+            (Opening::Missing, _) => Verdict::Damage,
+            _ => verdict(&found, self.unsynced_bytes),
+        };
+        match judged {
+            Verdict::Damage => return Err(self.damaged(name, found.end, "is damaged")),
+            Verdict::PassedOver => warn!(
+                "{} ends in a torn record at offset {}; the next file goes on from there",
+                path.display(),
+                found.end
+            ),
+            Verdict::Torn => {
+                warn!("{} ends in a torn record: cut at offset {}", path.display(), found.end)
+            }
+            Verdict::Whole => {}
+        }
+        let kept = match next {
+            Some(_) => self.disk.sync(file),
+            None => self.settle(&mut reader, &found),
+        };
+        self.disk.close(file);
+        kept.map_err(|e| fatal("make durable", &path, &e))
+    }
+
+    /// The offset up to which the side mark says that this file was synced.
+    fn synced(&mut self, name: Zxid, reader: &mut SegmentReader) -> io::Result<Option<u64>> {
+        let Some(mark) = self.mark.filter(|mark| mark.segment == name) else { return Ok(None) };
+        let place = Place { start: mark.start, end: mark.end, checksum: mark.checksum };
+        Ok(reader.holds(self.disk, place)?.then_some(mark.end))
+    }
+
+    /// Gives the txns of a file on: the zxid of its last record.
+    fn records(&mut self, name: Zxid, reader: &mut SegmentReader) -> Result<Option<Zxid>, Fatal> {
+        let path = self.dirs.log(name);
+        let mut last = None;
+        while let Some((bytes, place)) =
+            reader.next_record(self.disk).map_err(|e| fatal("read", &path, &e))?
+        {
+            let Some(zxid) = record_zxid(bytes) else {
+                return Err(self.damaged(name, place.start, "holds a record without a header"));
+            };
+            last = Some(zxid);
+            let before = self.last;
+            self.last = before.max(Some(zxid));
+            if zxid <= self.base {
+                continue;
+            }
+            // Java's own histories hold txns twice, after an interrupted sync with a leader.
+            if before.is_some_and(|before| zxid <= before) {
+                warn!("{}: zxid 0x{zxid:x} is there again, passed over", path.display());
+                continue;
+            }
+            let entry = Entry::read(bytes).map_err(|e| {
+                let what = format!("holds a record that cannot be read ({e:?})");
+                self.damaged(name, place.start, &what)
+            })?;
+            (self.each)(entry)?;
+        }
+        Ok(last)
+    }
+
+    /// Makes the last file true: what may never have reached the disk is written again (after a
+    /// failed sync the kernel shows pages that the disk does not have), and nothing follows it.
+    fn settle(&mut self, reader: &mut SegmentReader, found: &SegmentEnd) -> io::Result<()> {
+        let header = LOG_HEADER_BYTES as u64;
+        let bound = found.end.saturating_sub(self.unsynced_bytes).max(header);
+        let mut at = bound.max(found.synced.unwrap_or(header));
+        let mut window = vec![0; REWRITE_BYTES];
+        while at < found.end {
+            let room = (found.end - at).min(REWRITE_BYTES as u64) as usize;
+            let slice = &mut window[..room];
+            if self.disk.read_at(reader.file, at, slice)? < room {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.disk.write_at(reader.file, at, slice)?;
+            at += room as u64;
+        }
+        if reader.bytes > found.end {
+            self.disk.set_len(reader.file, found.end)?;
+        }
+        self.disk.sync(reader.file)
+    }
+
+    fn damaged(&self, name: Zxid, offset: u64, what: &str) -> Fatal {
+        let whole = self.last.map_or_else(
+            || "nothing of the log before it".to_owned(),
+            |last| format!("everything up to zxid 0x{last:x}"),
+        );
+        Fatal::LogDamaged(format!(
+            "{} {what} at offset {offset}, where it was whole once; {whole} is readable. Restore \
+             the file, or let this server take its data from the others after moving its \
+             directory away",
+            self.dirs.log(name).display()
+        ))
+    }
+}
+
+const REWRITE_BYTES: usize = 1024 * 1024;

@@ -1,0 +1,142 @@
+//! The disk of this machine.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+use super::{Disk, FileEntry, FileId, OpenMode};
+
+pub struct RealDisk {
+    files: HashMap<FileId, File>,
+    next: u64,
+    locks: Vec<File>,
+    origin: Instant,
+}
+
+impl RealDisk {
+    pub fn new() -> RealDisk {
+        RealDisk { files: HashMap::new(), next: 0, locks: Vec::new(), origin: Instant::now() }
+    }
+
+    fn file(&self, file: FileId) -> &File {
+        self.files.get(&file).expect("a file that is open")
+    }
+}
+
+impl Default for RealDisk {
+    fn default() -> RealDisk {
+        RealDisk::new()
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<FileId> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::Write => options.write(true),
+            OpenMode::Create => options.write(true).create(true).truncate(true),
+        };
+        let file = options.open(path)?;
+        self.next += 1;
+        let id = FileId(self.next);
+        self.files.insert(id, file);
+        Ok(id)
+    }
+
+    fn close(&mut self, file: FileId) {
+        self.files.remove(&file);
+    }
+
+    fn len(&mut self, file: FileId) -> io::Result<u64> {
+        Ok(self.file(file).metadata()?.len())
+    }
+
+    fn read_at(&mut self, file: FileId, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = self.file(file);
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(file).write_all_at(bytes, offset)
+    }
+
+    fn allocate(&mut self, file: FileId, to: u64) -> io::Result<()> {
+        let file = self.file(file);
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, to) {
+            Ok(()) => Ok(()),
+            // A file system without it: the length alone, as Java does.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(to),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn set_len(&mut self, file: FileId, bytes: u64) -> io::Result<()> {
+        self.file(file).set_len(bytes)
+    }
+
+    fn sync(&mut self, file: FileId) -> io::Result<()> {
+        self.file(file).sync_data()
+    }
+
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&mut self, dir: &Path) -> io::Result<Vec<FileEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            // A file may vanish between the listing and the look at it.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if metadata.is_file() {
+                entries.push(FileEntry { name, bytes: metadata.len() });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn dir_exists(&mut self, dir: &Path) -> bool {
+        dir.is_dir()
+    }
+
+    fn create_dir(&mut self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn lock_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let file = File::open(dir)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        self.locks.push(file);
+        Ok(())
+    }
+
+    fn clock_ns(&mut self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+}

@@ -1,0 +1,191 @@
+//! The log thread and the chore thread.
+//!
+//! Both take commands from a queue that is never held while anything is done, so whoever sends
+//! waits for nobody: not for a sync, not for one that hangs.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+
+use crate::base::Zxid;
+use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
+
+use super::chores::Chores;
+use super::log_writer::LogWriter;
+use super::real::RealDisk;
+use super::settings::StorageSettings;
+
+/// The two threads of storage. What they report is polled; `wake` is called when there is some.
+pub struct StorageThreads {
+    shared: Arc<Shared>,
+    log: JoinHandle<()>,
+    chores: JoinHandle<()>,
+}
+
+struct Shared {
+    log: Queue<StorageCommand>,
+    chores: Queue<Chore>,
+    events: Mutex<Vec<StorageEvent>>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+enum Chore {
+    Command(ChoreCommand),
+    MakeSpare,
+}
+
+impl StorageThreads {
+    /// `disk` holds the locks of the directories; `last` is the last zxid that recovery found.
+    pub fn start(
+        disk: RealDisk,
+        settings: &StorageSettings,
+        last: Zxid,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<StorageThreads> {
+        let shared = Arc::new(Shared {
+            log: Queue::default(),
+            chores: Queue::default(),
+            events: Mutex::default(),
+            wake: Box::new(wake),
+        });
+        let writer = LogWriter::new(disk, settings, last);
+        let for_log = Arc::clone(&shared);
+        let log = thread::Builder::new()
+            .name("zkd-log".to_owned())
+            .spawn(move || run_log(&for_log, writer))?;
+        let chores = Chores::new(RealDisk::new(), settings);
+        let for_chores = Arc::clone(&shared);
+        let chores = thread::Builder::new()
+            .name("zkd-chores".to_owned())
+            .spawn(move || run_chores(&for_chores, chores))?;
+        Ok(StorageThreads { shared, log, chores })
+    }
+
+    pub fn send(&self, command: StorageCommand) {
+        self.shared.log.push(command);
+    }
+
+    pub fn send_chore(&self, command: ChoreCommand) {
+        self.shared.chores.push(Chore::Command(command));
+    }
+
+    /// Moves what happened since the last call to the end of `out`.
+    pub fn poll_events(&self, out: &mut Vec<StorageEvent>) {
+        out.append(&mut lock(&self.shared.events));
+    }
+
+    /// Lets the log thread finish its queue and the chore thread its slice, then ends both.
+    pub fn finish(self) {
+        self.shared.log.close();
+        self.shared.chores.close();
+        let _ = self.log.join();
+        let _ = self.chores.join();
+    }
+}
+
+impl Shared {
+    fn report(&self, events: &mut Vec<StorageEvent>) {
+        if !events.is_empty() {
+            lock(&self.events).append(events);
+            (self.wake)();
+        }
+    }
+}
+
+/// Everything that is queued is done with one sync.
+fn run_log(shared: &Shared, mut writer: LogWriter<RealDisk>) {
+    let mut batch = VecDeque::new();
+    let mut events = Vec::new();
+    loop {
+        if writer.take_spare_request() {
+            shared.chores.push_front(Chore::MakeSpare);
+        }
+        if !shared.log.take_all(&mut batch) {
+            break;
+        }
+        let done = batch.drain(..).try_for_each(|command| writer.execute(&command, &mut events));
+        match done.and_then(|()| writer.sync()) {
+            Ok(durable) => events.push(durable),
+            Err(fatal) => {
+                events.push(StorageEvent::Failed(fatal));
+                shared.report(&mut events);
+                return;
+            }
+        }
+        shared.report(&mut events);
+    }
+    if let Err(fatal) = writer.close() {
+        shared.report(&mut vec![StorageEvent::Failed(fatal)]);
+    }
+}
+
+fn run_chores(shared: &Shared, mut chores: Chores<RealDisk>) {
+    let mut events = Vec::new();
+    while let Some(chore) = shared.chores.take_one() {
+        match chore {
+            Chore::Command(command) => chores.execute(&command, &mut events),
+            Chore::MakeSpare => chores.make_spare(),
+        }
+        shared.report(&mut events);
+    }
+}
+
+/// Commands on their way to a thread. What may be queued is bounded by those who send: the node
+/// counts un-synced and snapshot bytes.
+struct Queue<T> {
+    inner: Mutex<Inner<T>>,
+    filled: Condvar,
+}
+
+struct Inner<T> {
+    items: VecDeque<T>,
+    is_closed: bool,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        let inner = Inner { items: VecDeque::new(), is_closed: false };
+        Queue { inner: Mutex::new(inner), filled: Condvar::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    fn push(&self, item: T) {
+        lock(&self.inner).items.push_back(item);
+        self.filled.notify_one();
+    }
+
+    fn push_front(&self, item: T) {
+        lock(&self.inner).items.push_front(item);
+        self.filled.notify_one();
+    }
+
+    fn close(&self) {
+        lock(&self.inner).is_closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits for items and takes them all; false once the queue is closed and empty.
+    fn take_all(&self, into: &mut VecDeque<T>) -> bool {
+        let mut inner = self.wait();
+        std::mem::swap(&mut inner.items, into);
+        !into.is_empty()
+    }
+
+    /// Waits for an item; `None` once the queue is closed, whatever it holds.
+    fn take_one(&self) -> Option<T> {
+        let mut inner = self.wait();
+        if inner.is_closed { None } else { inner.items.pop_front() }
+    }
+
+    fn wait(&self) -> MutexGuard<'_, Inner<T>> {
+        let empty = |inner: &mut Inner<T>| inner.items.is_empty() && !inner.is_closed;
+        self.filled.wait_while(lock(&self.inner), empty).unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// A thread that panics ends the process, so no lock is ever left poisoned behind it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
