@@ -25,7 +25,7 @@
 //! | 6 P | `admin` | four-letter words and metrics, rendered |
 //! | 7 | [`disk`] | log thread and chore thread; the only room with files |
 //! | 7 | `reactor` | poll, links, signals; the only room with sockets and clocks |
-//! | 7 | `client` | the client library for tools and tests |
+//! | 7 | [`client`] | the client library for tools and tests |
 //!
 //! # The path of a write
 //!
@@ -38,6 +38,7 @@
 //! there is no shorter path.
 
 pub mod base;
+pub mod client;
 pub mod config;
 pub mod disk;
 pub mod history;
