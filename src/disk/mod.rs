@@ -8,10 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod chores;
+#[cfg(test)]
+mod crash_tests;
 mod dirs;
 mod listing;
 mod log_recovery;
 mod log_writer;
+#[cfg(test)]
+mod mem_disk;
+mod prepare;
 mod real;
 mod segment;
 mod settings;
@@ -25,6 +30,7 @@ pub use chores::Chores;
 pub use dirs::Dirs;
 pub use log_recovery::{EachEntry, replay_logs};
 pub use log_writer::LogWriter;
+pub use prepare::{prepare_dirs, remove_drafts};
 pub use real::RealDisk;
 pub use settings::StorageSettings;
 pub use threads::StorageThreads;

@@ -1,5 +1,7 @@
 //! Reads a snapshot stream piece by piece, as every release from 3.4 on writes it.
 
+use std::borrow::Cow;
+
 use simd_adler32::Adler32;
 
 use crate::base::{SessionId, Zxid};
@@ -8,10 +10,10 @@ use crate::proto::{Acl, DecodeError, Reader};
 use super::snapshot_writer::{SNAPSHOT_HEADER, SnapshotTrailers};
 
 /// A node as the stream has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord<'a> {
-    /// The root's is empty. Bytes as written: not checked to be UTF-8.
-    pub path: &'a [u8],
+    /// The root's is empty.
+    pub path: Cow<'a, str>,
     pub data: Option<&'a [u8]>,
     pub acl: i64,
     pub czxid: Zxid,
@@ -295,7 +297,7 @@ const NODE_FIXED_BYTES: usize = 8 + 60;
 impl<'a> NodeRecord<'a> {
     fn read(r: &mut Reader<'a>) -> Result<NodeRecord<'a>, DecodeError> {
         Ok(NodeRecord {
-            path: r.buffer()?.ok_or(DecodeError::Null)?,
+            path: r.string()?.ok_or(DecodeError::Null)?,
             data: r.buffer()?,
             acl: r.i64()?,
             czxid: Zxid(r.i64()?),

@@ -71,7 +71,7 @@ fn read(
                 intact &= longs.into_iter().all(|(v, i)| v == n.acl.wrapping_add(i))
                     && ints.into_iter().all(|(v, i)| v == (n.acl as i32).wrapping_add(i))
                     && (n.owner, n.pzxid.0) == (n.acl.wrapping_add(8), n.acl.wrapping_add(9));
-                content.nodes.push((n.path.to_vec(), n.data.map(<[u8]>::to_vec), n.acl));
+                content.nodes.push((n.path.as_bytes().to_vec(), n.data.map(<[u8]>::to_vec), n.acl));
             }
             SnapshotItem::End(trailers) => {
                 content.trailers = trailers;
@@ -89,7 +89,7 @@ fn read(
 fn contents() -> impl Strategy<Value = Content> {
     let acl = (any::<i32>(), "[a-z]{0,5}", "[a-z:]{0,9}")
         .prop_map(|(p, scheme, id)| Acl::new(Perms(p), &scheme, &id));
-    let path = prop::collection::vec(any::<u8>(), 0..20).prop_filter("end", |p| p != b"/");
+    let path = "(/[a-zé]{1,5}){0,4}".prop_map(String::into_bytes);
     let data = prop::option::of(prop::collection::vec(any::<u8>(), 0..200));
     let digest = prop::option::of((any::<i64>().prop_map(Zxid), any::<u64>()));
     let last = prop::option::of(any::<i64>().prop_map(Zxid));

@@ -1,0 +1,236 @@
+//! Power cuts, kills and failing calls at every point of the log's life.
+
+use std::io::ErrorKind;
+
+use proptest::prelude::*;
+
+use crate::base::{Fatal, Zxid};
+use crate::history::{StorageEvent, log_name};
+use crate::proto::Entry;
+
+use super::mem_disk::{Chance, MemDisk};
+use super::tests::{append, entry};
+use super::*;
+
+const BOUND: u64 = 64 * 1024;
+
+fn settings() -> StorageSettings {
+    StorageSettings {
+        preallocate_bytes: 32 * 1024,
+        unsynced_bytes: BOUND,
+        ..StorageSettings::new("/data")
+    }
+}
+
+fn replay(disk: &mut MemDisk) -> Result<(Option<Zxid>, Vec<Entry>), Fatal> {
+    let mut entries = Vec::new();
+    let dirs = Dirs::new(&settings());
+    prepare::remove_drafts(disk, &dirs)?;
+    let last = replay_logs(disk, &dirs, BOUND, Zxid(0), &mut |entry| {
+        entries.push(entry);
+        Ok(())
+    })?;
+    Ok((last, entries))
+}
+
+/// One life of a server: appends and syncs by chance until its steps are over or a call fails.
+/// Returns the zxid up to which it has told that everything is durable.
+fn live(
+    disk: &MemDisk,
+    chance: &mut Chance,
+    last: Zxid,
+    steps: u64,
+    history: &mut Vec<Entry>,
+) -> Zxid {
+    let mut writer = LogWriter::new(disk.clone(), &settings(), last);
+    let mut chores = Chores::new(disk.clone(), &settings());
+    let (mut next, mut durable, mut ticket, mut unsynced) = (last.0 + 1, last, 0, 0);
+    for _ in 0..steps {
+        if chance.below(3) == 0 && writer.take_spare_request() {
+            chores.make_spare();
+        }
+        let size = if chance.below(8) == 0 { 20_000 } else { 300 };
+        let batch: Vec<Entry> =
+            (0..=chance.below(4)).map(|i| entry(Zxid(next + i as i64), size)).collect();
+        let bytes = batch.len() as u64 * (size as u64 + 100);
+        let mut done = Ok(());
+        if unsynced + bytes <= BOUND {
+            unsynced += bytes;
+            ticket += 1;
+            next += batch.len() as i64;
+            let command = append(ticket, &batch, chance.below(10) == 0);
+            history.extend(batch);
+            done = writer.execute(&command, &mut Vec::new());
+        }
+        if done.is_ok() && (unsynced + 80_000 > BOUND || chance.below(3) == 0) {
+            done = writer.sync().map(|event| {
+                assert!(matches!(event, StorageEvent::Durable { ticket: t, .. } if t.0 == ticket));
+                (durable, unsynced) = (Zxid(next - 1), 0);
+            });
+        }
+        if done.is_err() {
+            break;
+        }
+    }
+    durable
+}
+
+/// What came back must be what was written, from the start, with all that was said to be durable.
+fn check(
+    recovered: &[Entry],
+    history: &[Entry],
+    durable: Zxid,
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    prop_assert!(recovered.len() <= history.len(), "seed {seed}");
+    prop_assert!(recovered == &history[..recovered.len()], "seed {seed}: not a prefix");
+    let last = recovered.last().map_or(Zxid(0), |e| e.header.zxid);
+    prop_assert!(last >= durable, "seed {seed}: {last:?} of {durable:?} came back");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn after_power_cuts_everything_durable_comes_back_and_nothing_else(seed in any::<u64>()) {
+        let chance = &mut Chance(seed);
+        let mut disk = MemDisk::default();
+        let (mut history, mut durable) = (Vec::new(), Zxid(0));
+        for _life in 0..4 {
+            let steps = chance.below(30);
+            durable = live(&disk, chance, durable.max(last_of(&history)), steps, &mut history);
+            disk = disk.after_power_cut(chance);
+            // A second cut in the middle of recovery changes nothing.
+            if chance.below(2) == 0 {
+                disk.fail_after(chance.below(6), ErrorKind::Other);
+                let _ = replay(&mut disk.clone());
+                disk = disk.after_power_cut(chance);
+            }
+            let (_, recovered) = replay(&mut disk).unwrap();
+            check(&recovered, &history, durable, seed)?;
+            let (_, again) = replay(&mut disk.after_power_cut(chance)).unwrap();
+            prop_assert_eq!(&again, &recovered, "what was believed stays");
+            history = recovered;
+        }
+    }
+
+    #[test]
+    fn after_a_failed_call_nothing_later_is_called_durable(
+        seed in any::<u64>(),
+        calls in 0u64..120,
+        full in any::<bool>(),
+    ) {
+        let chance = &mut Chance(seed);
+        let disk = MemDisk::default();
+        let kind = if full { ErrorKind::StorageFull } else { ErrorKind::Other };
+        disk.fail_after(calls, kind);
+        let mut history = Vec::new();
+        let durable = live(&disk, chance, Zxid(0), 60, &mut history);
+        let cut = disk.after_power_cut(chance);
+        let (_, recovered) = replay(&mut cut.clone()).unwrap();
+        check(&recovered, &history, durable, seed)?;
+        let (_, recovered) = replay(&mut unfailing(&disk)).unwrap();
+        check(&recovered, &history, durable, seed)?;
+    }
+}
+
+fn unfailing(disk: &MemDisk) -> MemDisk {
+    disk.fail_after(u64::MAX, ErrorKind::Other);
+    disk.after_kill()
+}
+
+fn last_of(history: &[Entry]) -> Zxid {
+    history.last().map_or(Zxid(0), |e| e.header.zxid)
+}
+
+/// A log of `count` txns of about 1 KiB, closed in good order.
+fn closed_log(count: i64) -> (MemDisk, Vec<Entry>) {
+    let disk = MemDisk::default();
+    let mut writer = LogWriter::new(disk.clone(), &settings(), Zxid(0));
+    let entries: Vec<Entry> = (1..=count).map(|z| entry(Zxid(z), 1000)).collect();
+    for (i, one) in entries.iter().enumerate() {
+        let command = append(i as u64 + 1, std::slice::from_ref(one), false);
+        writer.execute(&command, &mut Vec::new()).unwrap();
+        writer.sync().unwrap();
+    }
+    writer.close().unwrap();
+    (disk, entries)
+}
+
+fn damage(disk: &MemDisk, name: Zxid, offset: usize) {
+    let path = Dirs::new(&settings()).log(name);
+    let mut bytes = disk.content(&path).unwrap();
+    bytes[offset] ^= 0x20;
+    disk.put(&path, &bytes);
+}
+
+#[test]
+fn a_hole_below_the_side_mark_is_damage() {
+    let (disk, _) = closed_log(30);
+    damage(&disk, Zxid(1), 20_000);
+    let Err(Fatal::LogDamaged(text)) = replay(&mut disk.clone()) else { panic!("not told") };
+    assert!(text.contains("/data/version-2/log.1") && text.contains("zxid 0x"), "{text}");
+}
+
+#[test]
+fn without_a_mark_a_hole_is_a_torn_tail_only_within_the_bound() {
+    for (count, torn) in [(30, true), (200, false)] {
+        let (mut disk, entries) = closed_log(count);
+        disk.remove(&Dirs::new(&settings()).mark()).unwrap();
+        damage(&disk, Zxid(1), 20_000);
+        match replay(&mut disk) {
+            Ok((last, kept)) => {
+                assert!(torn && kept == entries[..kept.len()] && !kept.is_empty());
+                let length = disk.content(&Dirs::new(&settings()).log(Zxid(1))).unwrap().len();
+                assert!(length <= 20_000, "the tail is cut: {length}");
+                assert_eq!(last, Some(last_of(&kept)));
+            }
+            Err(e) => assert!(!torn && matches!(e, Fatal::LogDamaged(_)), "{e}"),
+        }
+    }
+}
+
+#[test]
+fn a_break_that_a_later_file_goes_on_past_is_damage() {
+    let (mut disk, _) = closed_log(30);
+    let dirs = Dirs::new(&settings());
+    disk.remove(&dirs.mark()).unwrap();
+    damage(&disk, Zxid(1), 20_000);
+    let mut writer = LogWriter::new(disk.clone(), &settings(), Zxid(30));
+    writer.execute(&append(1, &[entry(Zxid(31), 10)], false), &mut Vec::new()).unwrap();
+    writer.close().unwrap();
+    disk.remove(&dirs.mark()).unwrap();
+    assert!(matches!(replay(&mut disk), Err(Fatal::LogDamaged(_))));
+}
+
+#[test]
+fn a_tail_that_java_dropped_before_it_went_on_is_passed_over() {
+    let (disk, entries) = closed_log(30);
+    let dirs = Dirs::new(&settings());
+    let mut bytes = disk.content(&dirs.log(Zxid(1))).unwrap();
+    // The last record's end byte never reached the disk; Java gave 30 away again.
+    *bytes.last_mut().unwrap() = 0;
+    let other = MemDisk::default();
+    other.put(&dirs.log(Zxid(1)), &bytes);
+    let mut writer = LogWriter::new(other.clone(), &settings(), Zxid(29));
+    let again = entry(Zxid(30), 10);
+    writer.execute(&append(1, std::slice::from_ref(&again), false), &mut Vec::new()).unwrap();
+    writer.close().unwrap();
+    let (last, read) = replay(&mut other.clone()).unwrap();
+    assert_eq!(last, Some(Zxid(30)));
+    assert_eq!(read, [&entries[..29], &[again]].concat());
+}
+
+#[test]
+fn empty_and_headerless_tail_files_are_removed() {
+    let (mut disk, entries) = closed_log(3);
+    let dirs = Dirs::new(&settings());
+    for content in [&b""[..], b"ZKLG\0\0", &[0; 4096], b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0"] {
+        disk.put(&dirs.log(Zxid(4)), content);
+        assert_eq!(replay(&mut disk).unwrap(), (Some(Zxid(3)), entries.clone()));
+        assert!(!disk.names().contains(&log_name(Zxid(4))));
+    }
+    disk.put(&dirs.log(Zxid(4)), b"something else entirely");
+    assert!(matches!(replay(&mut disk), Err(Fatal::LogDamaged(_))));
+}

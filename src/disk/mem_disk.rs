@@ -1,0 +1,300 @@
+//! A disk in memory that loses, tears and fails, for the tests of this room.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::{Disk, FileEntry, FileId, OpenMode};
+
+/// A file: as processes see it, and as it would be after a power cut at the worst moment.
+#[derive(Clone, Default)]
+struct Inode {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+/// A change of a directory that is not synced yet.
+#[derive(Clone, Debug)]
+enum Change {
+    Put(PathBuf, usize),
+    Gone(PathBuf),
+}
+
+#[derive(Default)]
+struct World {
+    inodes: Vec<Inode>,
+    live: BTreeMap<PathBuf, usize>,
+    durable: BTreeMap<PathBuf, usize>,
+    pending: Vec<Change>,
+    /// Calls that change something until one fails.
+    countdown: Option<(u64, io::ErrorKind)>,
+}
+
+/// Handles on one world of files; clones share it.
+#[derive(Clone, Default)]
+pub struct MemDisk {
+    world: Rc<RefCell<World>>,
+    open: Rc<RefCell<HashMap<FileId, usize>>>,
+    clock_ns: u64,
+}
+
+/// Small steps of chance, the same for the same seed.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed >> 17) % n.max(1)
+    }
+}
+
+const PAGE: usize = 4096;
+const SECTOR: usize = 512;
+
+impl MemDisk {
+    /// The disk after a power cut: of what was not synced, each page is old, new or torn, each
+    /// length old or new, and each directory has some first part of its changes.
+    pub fn after_power_cut(&self, chance: &mut Chance) -> MemDisk {
+        let world = self.world.borrow();
+        let inodes = world.inodes.iter().map(|inode| cut(inode, chance)).collect();
+        let mut names = world.durable.clone();
+        let kept = chance.below(world.pending.len() as u64 + 1) as usize;
+        for change in world.pending.iter().take(kept) {
+            change.apply(&mut names);
+        }
+        let world = World { inodes, live: names.clone(), durable: names, ..World::default() };
+        MemDisk { world: Rc::new(RefCell::new(world)), ..MemDisk::default() }
+    }
+
+    /// The disk after the process was killed: everything written is there.
+    pub fn after_kill(&self) -> MemDisk {
+        MemDisk { world: Rc::clone(&self.world), ..MemDisk::default() }
+    }
+
+    pub fn fail_after(&self, calls: u64, kind: io::ErrorKind) {
+        self.world.borrow_mut().countdown = Some((calls, kind));
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        let world = self.world.borrow();
+        world.live.keys().filter_map(|p| Some(p.file_name()?.to_str()?.to_owned())).collect()
+    }
+
+    pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        let world = self.world.borrow();
+        Some(world.inodes[*world.live.get(path)?].live.clone())
+    }
+
+    /// Puts a file there, durably.
+    pub fn put(&self, path: &Path, bytes: &[u8]) {
+        let mut world = self.world.borrow_mut();
+        let at = world.inodes.len();
+        world.inodes.push(Inode { live: bytes.to_vec(), durable: bytes.to_vec() });
+        world.live.insert(path.to_owned(), at);
+        world.durable.insert(path.to_owned(), at);
+    }
+
+    /// Counts a change, which may be the one that fails.
+    fn change(&self) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        match &mut world.countdown {
+            Some((0, kind)) => Err(io::Error::from(*kind)),
+            Some((left, _)) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn with<T>(&self, file: FileId, act: impl FnOnce(&mut Inode) -> T) -> T {
+        let at = self.open.borrow()[&file];
+        act(&mut self.world.borrow_mut().inodes[at])
+    }
+}
+
+impl Change {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
+        match self {
+            Change::Put(path, inode) => {
+                names.retain(|_, at| at != inode);
+                names.insert(path.clone(), *inode);
+            }
+            Change::Gone(path) => {
+                names.remove(path);
+            }
+        }
+    }
+
+    fn dir(&self) -> Option<&Path> {
+        match self {
+            Change::Put(path, _) | Change::Gone(path) => path.parent(),
+        }
+    }
+}
+
+fn cut(inode: &Inode, chance: &mut Chance) -> Inode {
+    let length = if chance.below(2) == 0 { inode.live.len() } else { inode.durable.len() };
+    let mut bytes = inode.durable.clone();
+    bytes.resize(length, 0);
+    let mut at = 0;
+    while at < length.min(inode.live.len()) {
+        let end = (at + PAGE).min(length).min(inode.live.len());
+        match chance.below(4) {
+            0 => {}
+            1 => {
+                // Each sector of the page on its own.
+                for sector in (at..end).step_by(SECTOR) {
+                    let sector_end = (sector + SECTOR).min(end);
+                    if chance.below(2) == 0 {
+                        bytes[sector..sector_end].copy_from_slice(&inode.live[sector..sector_end]);
+                    }
+                }
+            }
+            _ => bytes[at..end].copy_from_slice(&inode.live[at..end]),
+        }
+        at = end;
+    }
+    Inode { live: bytes.clone(), durable: bytes }
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Disk for MemDisk {
+    fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<FileId> {
+        if mode == OpenMode::Create {
+            self.change()?;
+        }
+        let mut world = self.world.borrow_mut();
+        let there = world.live.get(path).copied();
+        let at = match (there, mode) {
+            (Some(at), OpenMode::Create) => {
+                world.inodes[at].live.clear();
+                at
+            }
+            (Some(at), _) => at,
+            (None, OpenMode::Create) => {
+                let at = world.inodes.len();
+                world.inodes.push(Inode::default());
+                world.live.insert(path.to_owned(), at);
+                world.pending.push(Change::Put(path.to_owned(), at));
+                at
+            }
+            (None, _) => return Err(not_found()),
+        };
+        let mut open = self.open.borrow_mut();
+        let id = FileId(open.len() as u64 + 1);
+        open.insert(id, at);
+        Ok(id)
+    }
+
+    fn close(&mut self, _file: FileId) {}
+
+    fn len(&mut self, file: FileId) -> io::Result<u64> {
+        Ok(self.with(file, |inode| inode.live.len() as u64))
+    }
+
+    fn read_at(&mut self, file: FileId, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.with(file, |inode| {
+            let from = (offset as usize).min(inode.live.len());
+            let read = buffer.len().min(inode.live.len() - from);
+            buffer[..read].copy_from_slice(&inode.live[from..from + read]);
+            Ok(read)
+        })
+    }
+
+    fn write_at(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.change()?;
+        self.with(file, |inode| {
+            let end = offset as usize + bytes.len();
+            let length = inode.live.len().max(end);
+            inode.live.resize(length, 0);
+            inode.live[offset as usize..end].copy_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    fn allocate(&mut self, file: FileId, to: u64) -> io::Result<()> {
+        self.change()?;
+        self.with(file, |inode| {
+            let length = inode.live.len().max(to as usize);
+            inode.live.resize(length, 0);
+            Ok(())
+        })
+    }
+
+    fn set_len(&mut self, file: FileId, bytes: u64) -> io::Result<()> {
+        self.change()?;
+        self.with(file, |inode| {
+            inode.live.resize(bytes as usize, 0);
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self, file: FileId) -> io::Result<()> {
+        self.change()?;
+        self.with(file, |inode| {
+            inode.durable = inode.live.clone();
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        self.change()?;
+        let mut world = self.world.borrow_mut();
+        let (done, rest): (Vec<Change>, Vec<Change>) =
+            std::mem::take(&mut world.pending).into_iter().partition(|c| c.dir() == Some(dir));
+        world.pending = rest;
+        done.iter().for_each(|change| change.apply(&mut world.durable));
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let at = world.live.remove(from).ok_or_else(not_found)?;
+        world.live.insert(to.to_owned(), at);
+        world.pending.push(Change::Put(to.to_owned(), at));
+        drop(world);
+        self.change()
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        world.live.remove(path).ok_or_else(not_found)?;
+        world.pending.push(Change::Gone(path.to_owned()));
+        drop(world);
+        self.change()
+    }
+
+    fn list(&mut self, dir: &Path) -> io::Result<Vec<FileEntry>> {
+        let world = self.world.borrow();
+        let files = world.live.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let entry = |(path, at): (&PathBuf, &usize)| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            Some(FileEntry { name, bytes: world.inodes[*at].live.len() as u64 })
+        };
+        Ok(files.filter_map(entry).collect())
+    }
+
+    fn dir_exists(&mut self, _dir: &Path) -> bool {
+        true
+    }
+
+    fn create_dir(&mut self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn lock_dir(&mut self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn clock_ns(&mut self) -> u64 {
+        self.clock_ns += 1_000;
+        self.clock_ns
+    }
+}
