@@ -118,7 +118,8 @@ public class Recipes {
 
     static void locks() throws Exception {
         Gauge one = new Gauge();
-        together("mutex", 10, (client, n) -> guarded(new InterProcessMutex(client, "/l/m"), one, 5));
+        together("mutex", 10,
+                (client, n) -> guarded(new InterProcessMutex(client, "/l/m"), one, 5));
         System.out.println("mutex entries " + one.entries + " most " + one.most);
         Gauge many = new Gauge();
         together("multi-lock", 10, (client, n) -> guarded(
@@ -158,7 +159,8 @@ public class Recipes {
                 semaphore.returnLease(lease);
             }
         });
-        System.out.println("semaphore entries " + gauge.entries + " at most 3 " + (gauge.most <= 3));
+        System.out.println("semaphore entries " + gauge.entries
+                + " at most 3 " + (gauge.most <= 3));
     }
 
     static void leaders() throws Exception {
