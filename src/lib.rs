@@ -14,7 +14,7 @@
 //! | 1 P | `members` | who is in the ensemble and what is enough |
 //! | 2 P | [`config`] | `zoo.cfg` text to a checked configuration |
 //! | 2 P | `state` | the replicated state; `apply(txn)`; the snapshot cursor |
-//! | 2 P | `auth` | credential to identities; the ACL check |
+//! | 2 P | [`auth`] | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
 //! | 3 P | `watch` | changes to notifications |
 //! | 3 P | `prepare` | request + state + what is in flight to one txn or an error |
@@ -37,6 +37,7 @@
 //! reads that waited behind it run. A standalone server is a leader with one voter and no ports:
 //! there is no shorter path.
 
+pub mod auth;
 pub mod base;
 pub mod client;
 pub mod config;

@@ -71,6 +71,14 @@ pub const WATCH_SWEEP_PLACES: usize = 20_000;
 /// Auth identities one connection may gather; more is a client gone wrong.
 pub const AUTH_IDS_PER_CONN: usize = 256;
 
+/// Bytes that the entries of scheme `auth` in one ACL may become: every one stands for all ids of
+/// its connection, and what does not fit a frame no client could read back.
+pub const ACL_EXPANDED_BYTES: usize = JUTE_MAX_BUFFER;
+
+/// Encoded bytes of one txn: what a peer that reads Java's two maximal buffers takes, less room
+/// for header and digest. A longer list of a closing session is left out; a longer write refused.
+pub const TXN_BYTES: usize = 2 * JUTE_MAX_BUFFER - 4096;
+
 /// The slice of the chore thread: bytes written before it looks at its queue again.
 pub const CHORE_SLICE_BYTES: usize = 1024 * 1024;
 

@@ -29,3 +29,4 @@ pub use request::{
     AddWatchMode, Create, CreateKind, CreateMode, OpCode, Request, RequestHeader, SetWatches,
 };
 pub use txn::{CreateTxn, DIGEST_VERSION, Entry, SubTxn, Txn, TxnDigest, TxnHeader, kind};
+pub use utf::decode as decode_utf8;

@@ -1,0 +1,17 @@
+//! Who a connection is, and what an access control list lets it do.
+//!
+//! Decides which identities a credential is worth, what an ACL becomes when it is stored, and
+//! whether identities may do what they ask. Never holds a connection, never reads a node, never
+//! answers anybody.
+
+mod digest;
+mod identity;
+mod ip;
+mod list;
+mod providers;
+
+#[cfg(test)]
+mod tests;
+
+pub use identity::{Identities, Identity};
+pub use providers::{AuthFailed, AuthSettings, Providers};

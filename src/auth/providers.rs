@@ -1,0 +1,222 @@
+//! The schemes this server knows, and the two questions they answer.
+
+use std::fmt;
+
+use crate::proto::{Acl, ErrorCode, Perms, RawAcl, decode_utf8};
+
+use super::digest::{self, Algorithm};
+use super::{Identities, Identity, ip, list};
+
+/// What the operator chose.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthSettings {
+    /// The scheme `digest` exists.
+    pub digest_enabled: bool,
+    /// By Java's name.
+    pub digest_alg: String,
+    /// `user:base64hash` of who may do everything.
+    pub super_digest: Option<String>,
+    /// No ACL is ever looked at.
+    pub skip_acl: bool,
+    /// Connections must have proved one of these schemes before they may ask for anything.
+    pub enforced_schemes: Option<Vec<String>>,
+}
+
+/// No log line may show the super user's digest.
+impl fmt::Debug for AuthSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthSettings")
+            .field("digest_enabled", &self.digest_enabled)
+            .field("digest_alg", &self.digest_alg)
+            .field("super_digest", &self.super_digest.as_ref().map(|_| "***"))
+            .field("skip_acl", &self.skip_acl)
+            .field("enforced_schemes", &self.enforced_schemes)
+            .finish()
+    }
+}
+
+impl Default for AuthSettings {
+    fn default() -> AuthSettings {
+        AuthSettings {
+            digest_enabled: true,
+            digest_alg: "SHA1".to_owned(),
+            super_digest: None,
+            skip_acl: false,
+            enforced_schemes: None,
+        }
+    }
+}
+
+/// The credential is worth nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthFailed;
+
+/// The schemes this server knows.
+pub struct Providers {
+    digest: Option<Algorithm>,
+    super_digest: Option<String>,
+    skip_acl: bool,
+    enforced_schemes: Option<Vec<String>>,
+}
+
+impl Providers {
+    pub fn new(settings: &AuthSettings) -> Result<Providers, String> {
+        let digest = match settings.digest_enabled {
+            false => None,
+            true => Some(Algorithm::named(&settings.digest_alg).ok_or_else(|| {
+                format!(
+                    "DigestAuthenticationProvider.digestAlg={}: no such algorithm here; \
+                     use one of MD5, SHA1, SHA-224, SHA-256, SHA-384, SHA-512, SHA3-256, …",
+                    settings.digest_alg
+                )
+            })?),
+        };
+        let providers = Providers {
+            digest,
+            super_digest: settings.super_digest.clone(),
+            skip_acl: settings.skip_acl,
+            enforced_schemes: settings.enforced_schemes.clone(),
+        };
+        providers.check_enforced()?;
+        Ok(providers)
+    }
+
+    fn check_enforced(&self) -> Result<(), String> {
+        let Some(schemes) = &self.enforced_schemes else { return Ok(()) };
+        if schemes.is_empty() {
+            let fault = "enforce.auth.enabled is true: enforce.auth.schemes must name a scheme";
+            return Err(fault.to_owned());
+        }
+        match schemes.iter().find(|scheme| !self.is_known(scheme)) {
+            Some(scheme) => {
+                Err(format!("enforce.auth.schemes: the scheme {scheme:?} is not available"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Adds what a credential proves to the identities of its connection.
+    pub fn authenticate(
+        &self,
+        scheme: &str,
+        auth: &[u8],
+        ids: &mut Identities,
+    ) -> Result<(), AuthFailed> {
+        match (scheme, self.digest) {
+            ("ip", _) => {
+                let again = ids.address().map(|address| Identity::new("ip", address));
+                again.map_or(Ok(()), |identity| add(ids, identity))
+            }
+            ("digest", Some(algorithm)) => {
+                let id = algorithm.id_of(&decode_utf8(auth));
+                let is_super =
+                    self.super_digest.as_deref().is_some_and(|s| digest::is_same(s, &id));
+                if is_super {
+                    add(ids, Identity::new("super", ""))?;
+                }
+                add(ids, Identity::new("digest", &id))
+            }
+            _ => Err(AuthFailed),
+        }
+    }
+
+    /// What is stored of an ACL that a client sent, or why not.
+    pub fn fix_up(
+        &self,
+        acl: Option<&[RawAcl<'_>]>,
+        ids: &Identities,
+    ) -> Result<Vec<Acl>, ErrorCode> {
+        list::fix_up(self, acl, ids)
+    }
+
+    /// Whether the list lets these identities do any of what is wanted.
+    pub fn permits(&self, acl: &[Acl], wanted: Perms, ids: &Identities) -> bool {
+        // Nearly every list is this one entry.
+        match acl.first() {
+            None => return true,
+            Some(first) if first.perms.intersects(wanted) && first.is_anyone() => return true,
+            Some(_) => {}
+        }
+        self.skip_acl || ids.is_super() || acl.iter().any(|a| self.grants(a, wanted, ids))
+    }
+
+    fn grants(&self, acl: &Acl, wanted: Perms, ids: &Identities) -> bool {
+        if !acl.perms.intersects(wanted) {
+            return false;
+        }
+        if acl.is_anyone() {
+            return true;
+        }
+        let mut same_scheme = ids.iter().filter(|identity| identity.scheme == acl.scheme);
+        match acl.scheme.as_str() {
+            "digest" if self.digest.is_some() => {
+                same_scheme.any(|identity| digest::is_same(&identity.id, &acl.id))
+            }
+            "ip" => ip::Prefix::parse(&acl.id)
+                .is_some_and(|prefix| same_scheme.any(|identity| prefix.covers(&identity.id))),
+            _ => false,
+        }
+    }
+
+    pub fn is_super(&self, ids: &Identities) -> bool {
+        ids.is_super()
+    }
+
+    pub fn can_admin(&self, acl: &[Acl], ids: &Identities) -> bool {
+        self.permits(acl, Perms::ADMIN, ids)
+    }
+
+    /// The list as those see it who may not administer the node: hashes hidden.
+    pub fn masked(&self, acl: &[Acl]) -> Vec<Acl> {
+        let mask = |a: &Acl| match a.scheme.as_str() {
+            "digest" => Acl::new(a.perms, &a.scheme, &digest::masked(&a.id)),
+            _ => a.clone(),
+        };
+        acl.iter().map(mask).collect()
+    }
+
+    /// Scheme and user of every identity; the user is empty where no provider can tell.
+    pub fn user_names(&self, ids: &Identities) -> Vec<(String, String)> {
+        let name = |identity: &Identity| match identity.scheme.as_str() {
+            "digest" if self.digest.is_some() => digest::user_name(&identity.id).to_owned(),
+            "ip" => identity.id.clone(),
+            _ => String::new(),
+        };
+        ids.iter().map(|identity| (identity.scheme.clone(), name(identity))).collect()
+    }
+
+    /// Whether a connection has proved what the operator demands of all.
+    pub fn admits(&self, ids: &Identities) -> bool {
+        self.enforced_schemes
+            .as_ref()
+            .is_none_or(|wanted| ids.iter().any(|identity| wanted.contains(&identity.scheme)))
+    }
+
+    /// There is a provider of this scheme.
+    pub(super) fn is_known(&self, scheme: &str) -> bool {
+        match scheme {
+            "ip" => true,
+            "digest" => self.digest.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether an ACL may name this id.
+    pub(super) fn is_valid(&self, scheme: &str, id: &str) -> bool {
+        match scheme {
+            "world" => id == "anyone",
+            "ip" => ip::Prefix::parse(id).is_some(),
+            "digest" => self.digest.is_some() && digest::is_valid(id),
+            _ => false,
+        }
+    }
+
+    /// Whether identities of this scheme are somebody, so that `auth` stands for them.
+    pub(super) fn proves(&self, scheme: &str) -> bool {
+        scheme == "digest" && self.digest.is_some()
+    }
+}
+
+fn add(ids: &mut Identities, identity: Identity) -> Result<(), AuthFailed> {
+    if ids.add(identity) { Ok(()) } else { Err(AuthFailed) }
+}
