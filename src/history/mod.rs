@@ -6,6 +6,8 @@
 mod command;
 mod compress;
 mod epoch;
+#[cfg(test)]
+mod golden_tests;
 mod mark;
 mod names;
 mod purge;

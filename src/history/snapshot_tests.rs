@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::base::{SessionId, Zxid};
+use crate::base::Zxid;
 use crate::proto::{Acl, Perms, Writer};
 
 use super::*;
@@ -162,55 +162,6 @@ fn read_any(mut reader: SnapshotReader, bytes: &[u8], step: usize) -> Result<(),
                 None => reader.end_input(),
             },
             _ => {}
-        }
-    }
-}
-
-#[test]
-fn an_empty_trees_file_ends_as_a_valid_one_does() {
-    // The four built-in nodes of a fresh 3.9 directory.
-    let mut out = Vec::new();
-    let mut writer = SnapshotWriter::begin(&mut out);
-    let mut body = Vec::new();
-    body.put_i32(0);
-    body.put_i32(1);
-    body.put_i64(1);
-    Acl::write_list(&[Acl::new(Perms::READ, "world", "anyone")], &mut body);
-    for path in ["", "/zookeeper", "/zookeeper/config", "/zookeeper/quota"] {
-        body.put_string(path);
-        body.put_buffer(Some(&[]));
-        body.put_i64(if path.ends_with("config") { 1 } else { -1 });
-        body.put_slice(&[0; 16]);
-        body.put_slice(&[0; 16]);
-        let cversion = if path.is_empty() || path == "/zookeeper" { -1 } else { 0 };
-        let aversion = if path.ends_with("config") { -1 } else { 0 };
-        body.put_i32(0);
-        body.put_i32(cversion);
-        body.put_i32(aversion);
-        body.put_i64(0);
-        body.put_i64(0);
-    }
-    body.put_string("/");
-    writer.cover(&body);
-    out.extend_from_slice(&body);
-    let trailers = SnapshotTrailers { digest: Some((Zxid(0), 0)), last_processed: Some(Zxid(0)) };
-    writer.finish(&trailers, &mut out);
-    let (content, _) = read_nodes(&out);
-    assert_eq!(content, 4);
-    assert!(is_valid_ending(Compression::None, out.len() as u64, &out[out.len() - 5..]));
-}
-
-fn read_nodes(bytes: &[u8]) -> (usize, SnapshotTrailers) {
-    let mut reader = SnapshotReader::file();
-    reader.feed(bytes);
-    reader.end_input();
-    let mut nodes = 0;
-    loop {
-        match reader.next_item().unwrap() {
-            SnapshotItem::Node(_) => nodes += 1,
-            SnapshotItem::End(trailers) => return (nodes, trailers),
-            SnapshotItem::Session { id: SessionId(_), .. } | SnapshotItem::Acl { .. } => {}
-            SnapshotItem::More => panic!("all of it was fed"),
         }
     }
 }
