@@ -4,15 +4,35 @@
 //! about. Never reads a file, an environment or a command line: they come in as values, and
 //! whatever a file is named after (a data directory, an address) is looked up by others.
 
+mod flags;
+mod judge;
+mod keys;
+mod nearest;
+mod properties;
+mod read;
 mod settings;
+mod show;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use flags::SystemProperties;
 pub use settings::{
     Admin, Auth, Clients, ConnectionThrottle, Containers, Ensemble, Limits, Purge, RequestThrottle,
     Secret, SnapshotCompression, Storage, Tree, Words,
 };
+
+/// What a configuration is read from. The caller has read the files.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The name of the file, for messages.
+    pub file: &'a str,
+    pub text: &'a [u8],
+    /// Name and text of the file that `dynamicConfigFile` names, where it could be read.
+    pub dynamic: Option<(&'a str, &'a [u8])>,
+    pub properties: &'a SystemProperties,
+}
 
 /// The effective configuration: every value a default, a key of `zoo.cfg` or a system property.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +70,28 @@ impl Config {
         config.clients.port = Some(0);
         config.clients.address = Some("127.0.0.1".to_owned());
         config
+    }
+
+    /// Reads a `zoo.cfg`.
+    pub fn parse(sources: &Sources) -> Result<Config, ConfigError> {
+        read::config(sources)
+    }
+
+    /// `PORT DATADIR [tickTime] [maxCnxns]`; what is wrong with them otherwise.
+    pub fn of_arguments(words: &[String]) -> Result<Config, String> {
+        read::arguments(words)
+    }
+
+    /// The same configuration with system properties that no file can override.
+    pub fn with_properties(self, properties: &SystemProperties) -> Result<Config, ConfigError> {
+        read::without_file(self, properties)
+    }
+
+    /// The file that a `zoo.cfg` names for its members, which `parse` wants to see too.
+    pub fn dynamic_config_file(text: &[u8]) -> Option<String> {
+        let entries = properties::parse(text).ok()?;
+        let named = entries.into_iter().rev().find(|e| e.key.trim() == "dynamicConfigFile")?;
+        Some(named.value.trim().to_owned())
     }
 
     fn of_data_dir(data_dir: &str) -> Config {
@@ -97,3 +139,9 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod names_tests;
