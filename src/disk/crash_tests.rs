@@ -130,8 +130,13 @@ proptest! {
         let cut = disk.after_power_cut(chance);
         let (_, recovered) = replay(&mut cut.clone()).unwrap();
         check(&recovered, &history, durable, seed)?;
-        let (_, recovered) = replay(&mut unfailing(&disk)).unwrap();
+        // The process ends, the machine goes on; a new one believes what it reads only once it
+        // is true.
+        let mut killed = unfailing(&disk);
+        let (_, recovered) = replay(&mut killed).unwrap();
         check(&recovered, &history, durable, seed)?;
+        let (_, again) = replay(&mut killed.after_power_cut(chance)).unwrap();
+        prop_assert_eq!(again, recovered, "what was believed stays");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A disk in memory that loses, tears and fails, for the tests of this room.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,6 +13,24 @@ use super::{Disk, FileEntry, FileId, OpenMode};
 struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// Pages that the next sync writes. After a sync that failed they count as clean, as they do
+    /// in every kernel we know: only writing them again makes them dirty.
+    dirty: BTreeSet<usize>,
+}
+
+impl Inode {
+    fn touch(&mut self, from: usize, to: usize) {
+        self.dirty.extend(from / PAGE..to.div_ceil(PAGE));
+    }
+
+    fn sync(&mut self) {
+        self.durable.resize(self.live.len(), 0);
+        for page in std::mem::take(&mut self.dirty) {
+            let from = (page * PAGE).min(self.live.len());
+            let to = (from + PAGE).min(self.live.len());
+            self.durable[from..to].copy_from_slice(&self.live[from..to]);
+        }
+    }
 }
 
 /// A change of a directory that is not synced yet.
@@ -92,7 +110,11 @@ impl MemDisk {
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut world = self.world.borrow_mut();
         let at = world.inodes.len();
-        world.inodes.push(Inode { live: bytes.to_vec(), durable: bytes.to_vec() });
+        world.inodes.push(Inode {
+            live: bytes.to_vec(),
+            durable: bytes.to_vec(),
+            ..Inode::default()
+        });
         world.live.insert(path.to_owned(), at);
         world.durable.insert(path.to_owned(), at);
     }
@@ -158,7 +180,7 @@ fn cut(inode: &Inode, chance: &mut Chance) -> Inode {
         }
         at = end;
     }
-    Inode { live: bytes.clone(), durable: bytes }
+    Inode { live: bytes.clone(), durable: bytes, ..Inode::default() }
 }
 
 fn not_found() -> io::Error {
@@ -215,6 +237,7 @@ impl Disk for MemDisk {
             let length = inode.live.len().max(end);
             inode.live.resize(length, 0);
             inode.live[offset as usize..end].copy_from_slice(bytes);
+            inode.touch(offset as usize, end);
             Ok(())
         })
     }
@@ -237,11 +260,12 @@ impl Disk for MemDisk {
     }
 
     fn sync(&mut self, file: FileId) -> io::Result<()> {
-        self.change()?;
-        self.with(file, |inode| {
-            inode.durable = inode.live.clone();
-            Ok(())
-        })
+        let changed = self.change();
+        self.with(file, |inode| match &changed {
+            Ok(()) => inode.sync(),
+            Err(_) => inode.dirty.clear(),
+        });
+        changed
     }
 
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {

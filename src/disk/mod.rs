@@ -25,6 +25,7 @@ mod snapshot_file;
 mod tests;
 mod threads;
 mod truncate;
+mod window;
 
 pub use chores::Chores;
 pub use dirs::Dirs;

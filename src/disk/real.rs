@@ -9,22 +9,41 @@ use std::time::Instant;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
+use super::window::Window;
 use super::{Disk, FileEntry, FileId, OpenMode};
 
 pub struct RealDisk {
-    files: HashMap<FileId, File>,
+    files: HashMap<FileId, OpenFile>,
     next: u64,
     locks: Vec<File>,
     origin: Instant,
+    maps: bool,
+}
+
+struct OpenFile {
+    file: File,
+    /// Writes below this go through the window: the space is there, so a store cannot fault.
+    allocated: u64,
+    window: Option<Window>,
 }
 
 impl RealDisk {
     pub fn new() -> RealDisk {
-        RealDisk { files: HashMap::new(), next: 0, locks: Vec::new(), origin: Instant::now() }
+        RealDisk::with_maps(true)
+    }
+
+    /// Whether allocated files are written through a map or by calls.
+    pub fn with_maps(maps: bool) -> RealDisk {
+        let (files, locks) = (HashMap::new(), Vec::new());
+        RealDisk { files, next: 0, locks, origin: Instant::now(), maps }
     }
 
     fn file(&self, file: FileId) -> &File {
-        self.files.get(&file).expect("a file that is open")
+        &self.files.get(&file).expect("a file that is open").file
+    }
+
+    fn open_file(&mut self, file: FileId) -> &mut OpenFile {
+        self.files.get_mut(&file).expect("a file that is open")
     }
 }
 
@@ -46,7 +65,7 @@ impl Disk for RealDisk {
         let file = options.open(path)?;
         self.next += 1;
         let id = FileId(self.next);
-        self.files.insert(id, file);
+        self.files.insert(id, OpenFile { file, allocated: 0, window: None });
         Ok(id)
     }
 
@@ -73,21 +92,36 @@ impl Disk for RealDisk {
     }
 
     fn write_at(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file(file).write_all_at(bytes, offset)
+        let open = self.open_file(file);
+        if offset + bytes.len() as u64 > open.allocated {
+            return open.file.write_all_at(bytes, offset);
+        }
+        Window::store(&mut open.window, &open.file, open.allocated, offset, bytes)
     }
 
     fn allocate(&mut self, file: FileId, to: u64) -> io::Result<()> {
-        let file = self.file(file);
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, to) {
-            Ok(()) => Ok(()),
-            // A file system without it: the length alone, as Java does.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(to),
+        let maps = self.maps;
+        let open = self.open_file(file);
+        match rustix::fs::fallocate(&open.file, FallocateFlags::empty(), 0, to) {
+            Ok(()) => {
+                open.allocated = if maps { to } else { 0 };
+                Ok(())
+            }
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                // The length alone, as Java does, and no map: a store into a hole may fault.
+                log::info!("this file system reserves no space: log files are sparse");
+                open.file.set_len(to)
+            }
             Err(e) => Err(e.into()),
         }
     }
 
     fn set_len(&mut self, file: FileId, bytes: u64) -> io::Result<()> {
-        self.file(file).set_len(bytes)
+        let open = self.open_file(file);
+        // Nobody may shrink a mapped file.
+        open.window = None;
+        open.allocated = open.allocated.min(bytes);
+        open.file.set_len(bytes)
     }
 
     fn sync(&mut self, file: FileId) -> io::Result<()> {
