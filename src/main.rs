@@ -1,1 +1,31 @@
-fn main() {}
+//! `zkd`, the server: reads what was asked for, runs it, ends with its status.
+
+mod cli;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use cli::{Command, Outside};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let variable = |name: &str| std::env::var(name).ok();
+    let file = |name: &str| std::fs::read(name);
+    match cli::command(&arguments, &Outside { variable: &variable, file: &file }) {
+        Command::Run(_) => refuse("the server itself is not built in yet\n", 1),
+        Command::Say(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Command::Refuse { text, status } => refuse(&text, status),
+    }
+}
+
+fn refuse(text: &str, status: u8) -> ExitCode {
+    // A closed stderr changes nothing about the status.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(status)
+}

@@ -8,9 +8,11 @@ pub mod limits;
 mod metrics;
 mod server_metrics;
 mod time;
+mod version;
 
 pub use fatal::Fatal;
 pub use ids::{ConnId, ServerId, SessionId, Ticket, Xid, Zxid};
 pub use metrics::{Counter, Summary};
 pub use server_metrics::{BufferSizes, Keyed, Metric, ServerMetrics, ServerStats};
 pub use time::{Instant, Now, WallMillis};
+pub use version::ANNOUNCED_VERSION;
