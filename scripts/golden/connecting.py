@@ -3,7 +3,7 @@
 import struct
 import time
 
-from .jute import Writer
+from .jute import OPEN, Writer
 from .registry import scenario
 
 
@@ -178,3 +178,53 @@ def expiry(t):
     c = t.raw("c")
     c.connect(session=a.session, passwd=a.passwd, variant="again, session expired")
     c.closed()
+
+
+@scenario("pipelined", log=True)
+def pipelined(t):
+    """Requests without waiting: answered in their order, each read behind the writes before it."""
+    a, b = t.open("a"), t.open("b")
+    body = Writer().buf("/n").buf(b"0").acl(OPEN).int(0)
+    b.add_watch("/n", 0)
+    asked = [("create", a.request("create", body))]
+    for n in range(4):
+        look = Writer().buf("/n").bool(True)
+        change = Writer().buf("/n").buf(b"%d" % n).int(n)
+        asked.append(("getData", a.request("getData", look)))
+        asked.append(("setData", a.request("setData", change)))
+        asked.append(("setData", a.request("setData", change, comment="old version")))
+        asked.append(("exists", a.request("exists", Writer().buf("/none").bool(False))))
+        asked.append(("sync", a.request("sync", Writer().buf("/n"))))
+    asked.append(("delete", a.request("delete", Writer().buf("/n").int(4))))
+    asked.append(("exists", a.request("exists", Writer().buf("/n").bool(False))))
+    asked.append(("closeSession", a.request("closeSession")))
+    t.title("the answers")
+    for op, xid in asked:
+        a.answer(op, xid)
+    a.closed()
+    b.drain()
+
+
+@scenario("restart", log=True, restarts=True)
+def restart(t):
+    """Sessions, ephemerals and versions are there after a restart; the log goes on in a new file."""
+    a, b = t.open("a"), t.open("b")
+    a.create("/p", b"1")
+    a.create("/p/e", flags=1)
+    b.create("/p/s-", flags=2)
+    b.set("/p", b"2")
+    b.call("closeSession")
+    b.closed()
+    a.socket.close()
+    t.title("the server is ended and started")
+    t.server.stop()
+    t.server.start()
+    c = t.open("c", session=a.session, passwd=a.passwd, zxid=a.last_zxid)
+    c.exists("/p/e")
+    c.data("/p")
+    c.create("/p/s-", flags=2)
+    c.call("closeSession")
+    c.closed()
+    d = t.open("d")
+    d.exists("/p/e")
+    d.look("getChildren2", "/p", False)

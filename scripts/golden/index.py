@@ -1,7 +1,8 @@
 """What the golden files together must show. A row that no file shows is a failure.
 
 Not shown here, since a standalone server never answers so: -112, -118 and -120 (the connection ends
-or sessions are local), -13, -14 and -119 (an ensemble), client-side codes.
+or sessions are local), -13, -14 and -119 (an ensemble), client-side codes; and -127, which depends
+on load.
 """
 
 from .jute import ERRORS
