@@ -80,3 +80,11 @@ fn no_name_is_there_twice_and_no_trap_is_a_name() {
     }
     assert!(keys::TRAPS.iter().all(|(trap, _)| keys::find(trap).is_none()));
 }
+
+#[test]
+fn every_key_is_in_the_sample_with_its_default() {
+    let sample = include_str!("../../conf/zoo.cfg");
+    for key in keys::KEYS {
+        assert!(sample.contains(&format!("\n#{}={}", key.name, key.default)), "{}", key.name);
+    }
+}

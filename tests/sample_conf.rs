@@ -1,0 +1,69 @@
+//! The sample `conf/zoo.cfg` names every key, and each of its lines can be taken as it stands.
+
+use zkd::config::{Config, ConfigError, Sources, SystemProperties};
+
+const SAMPLE: &str = include_str!("../conf/zoo.cfg");
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let properties = SystemProperties::default();
+    let dynamic = Some(("zoo.cfg.dynamic", "server.1=127.0.0.1:2888:3888".as_bytes()));
+    let text = text.as_bytes();
+    Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties: &properties })
+}
+
+/// Every commented key with what its comment says of it.
+fn keys() -> Vec<(String, String)> {
+    let mut said = String::new();
+    let mut keys = Vec::new();
+    for line in SAMPLE.lines() {
+        match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|c: char| c.is_ascii_alphanumeric()) => {
+                keys.push((key.to_owned(), said.clone()));
+            }
+            Some(comment) => said.push_str(comment),
+            None => said.clear(),
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_sample_as_it_stands_reads_without_a_line() {
+    let config = parse(SAMPLE).expect("the sample");
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.clients.port, Some(2181));
+}
+
+#[test]
+fn every_key_uncommented_alone_does_what_its_comment_says() {
+    let keys = keys();
+    assert!(keys.len() > 190, "{} keys", keys.len());
+    for (key, said) in keys {
+        let name = key.split('=').next().expect("a name");
+        let without: Vec<&str> =
+            SAMPLE.lines().filter(|l| !l.starts_with(&format!("{name}="))).collect();
+        match parse(&format!("{}\n{key}\n", without.join("\n"))) {
+            Err(error) => assert!(said.contains("stops the start"), "{key}: {error}"),
+            Ok(config) if said.contains("does nothing") => {
+                assert!(config.warnings.len() <= 1, "{key}: {:?}", config.warnings);
+            }
+            Ok(config) => {
+                let lines: Vec<&String> = config.warnings.iter().collect();
+                let alone = said.contains("One server alone") || name == "dynamicConfigFile";
+                assert!(lines.is_empty() || (alone && lines.len() == 1), "{key}: {lines:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn values_without_an_example_are_the_defaults() {
+    let plain = parse(SAMPLE).expect("the sample");
+    for (key, said) in keys().into_iter().filter(|(_, said)| !said.contains("e.g.")) {
+        let Ok(mut config) = parse(&format!("{SAMPLE}\n{key}\n")) else {
+            panic!("{key} ({said}) is refused though it is the default");
+        };
+        config.system_properties.clear();
+        assert_eq!(config, plain, "{key}");
+    }
+}
