@@ -16,7 +16,7 @@
 //! | 2 P | `state` | the replicated state; `apply(txn)`; the snapshot cursor |
 //! | 2 P | [`auth`] | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
-//! | 3 P | `watch` | changes to notifications |
+//! | 3 P | [`watch`] | changes to notifications |
 //! | 3 P | `prepare` | request + state + what is in flight to one txn or an error |
 //! | 4 P | `zab` | propose, durable, commit: positions and their order |
 //! | 4 P | [`session`] | who is alive: expiry buckets, passwords, ownership |
@@ -46,3 +46,4 @@ pub mod history;
 pub mod node;
 pub mod proto;
 pub mod session;
+pub mod watch;

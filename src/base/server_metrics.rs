@@ -231,13 +231,13 @@ server_metrics! {
         write_commitproc_time_ms,
     }
     basic_sets {
-        write_per_namespace,
-        read_per_namespace,
         learner_handler_qp_size,
+        read_per_namespace,
+        write_per_namespace,
     }
     advanced_sets {
-        learner_handler_qp_time_ms,
         ack_latency,
+        learner_handler_qp_time_ms,
     }
 }
 
