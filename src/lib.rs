@@ -22,7 +22,7 @@
 //! | 4 P | [`session`] | who is alive: expiry buckets, passwords, ownership |
 //! | 4 P | `serve` | the order of one session's requests; reads and replies |
 //! | 5 P | [`node`] | the seam: events in, effects out; the turn |
-//! | 6 P | `admin` | four-letter words and metrics, rendered |
+//! | 6 P | [`admin`] | four-letter words and metrics, rendered |
 //! | 7 | [`disk`] | log thread and chore thread; the only room with files |
 //! | 7 | `reactor` | poll, links, signals; the only room with sockets and clocks |
 //! | 7 | [`client`] | the client library for tools and tests |
@@ -37,6 +37,7 @@
 //! reads that waited behind it run. A standalone server is a leader with one voter and no ports:
 //! there is no shorter path.
 
+pub mod admin;
 pub mod auth;
 pub mod base;
 pub mod client;
