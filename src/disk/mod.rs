@@ -7,6 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(test)]
+mod chore_tests;
 mod chores;
 #[cfg(test)]
 mod crash_tests;
