@@ -46,5 +46,6 @@ pub mod disk;
 pub mod history;
 pub mod node;
 pub mod proto;
+pub mod reactor;
 pub mod session;
 pub mod watch;

@@ -58,6 +58,15 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// Lines the log ring holds before it drops and counts.
 pub const LOG_RING_LINES: usize = 8192;
 
+/// Bytes of one log line; longer ones are cut. A pipe takes as many at once.
+pub const LOG_LINE_BYTES: usize = 4096;
+
+/// How long a connection that is being closed may leave its last bytes untaken.
+pub const CLOSE_GRACE_MS: u64 = 10_000;
+
+/// How long accepting rests where descriptors ran out and none could be freed.
+pub const ACCEPT_REST_MS: u64 = 100;
+
 /// Watches one connection may hold.
 pub const WATCHES_PER_CONN: usize = 2_000_000;
 

@@ -40,6 +40,8 @@ pub enum Event<'a> {
         conn: ConnId,
         bytes: usize,
     },
+    /// Some connection has input left unread: timers that input would stop must wait.
+    InputLeft,
     /// An operator asked the process to end.
     Shutdown,
 }
@@ -53,8 +55,10 @@ pub enum CloseReason {
     SocketError,
     /// A frame longer than allowed, or of negative length.
     BadLength(i32),
-    /// An unknown four-letter word was its first bytes, taken as a length.
+    /// It had no session in time, or did not take its last bytes.
     Idle,
+    /// Too much had to be held for it: bytes it did not take, or half of a frame.
+    Overflow,
     /// The node asked for it.
     Asked,
 }
@@ -71,6 +75,10 @@ pub enum Effect {
     Close {
         conn: ConnId,
         after_flush: bool,
+    },
+    /// The connection has a session: the limit on session-less connections no longer counts it.
+    Established {
+        conn: ConnId,
     },
     /// Stop, or go on, reading a connection.
     Pause {

@@ -1,0 +1,131 @@
+//! Bytes that the kernel did not take, per connection, in chunks of one pool.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Free chunks, a bounded number of them kept.
+#[derive(Debug, Default)]
+pub struct Pool {
+    free: Vec<Vec<u8>>,
+    /// Chunks in use, in bytes: what counts toward the budget of all connections.
+    pub used_bytes: usize,
+}
+
+impl Pool {
+    fn take(&mut self) -> Vec<u8> {
+        self.used_bytes += CHUNK_BYTES;
+        self.free.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+    }
+
+    fn put(&mut self, mut chunk: Vec<u8>) {
+        self.used_bytes -= CHUNK_BYTES;
+        if self.free.len() < FREE_CHUNKS {
+            chunk.clear();
+            self.free.push(chunk);
+        }
+    }
+}
+
+/// One connection's unsent bytes; no memory while there are none.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    chunks: VecDeque<Vec<u8>>,
+    /// Bytes of the first chunk that have left.
+    gone: usize,
+    bytes: usize,
+}
+
+impl Backlog {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    pub fn push(&mut self, mut bytes: &[u8], pool: &mut Pool) {
+        self.bytes += bytes.len();
+        while !bytes.is_empty() {
+            if self.chunks.back().is_none_or(|last| last.len() == CHUNK_BYTES) {
+                self.chunks.push_back(pool.take());
+            }
+            let last = self.chunks.back_mut().expect("pushed just now");
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK_BYTES - last.len()));
+            last.extend_from_slice(now);
+            bytes = later;
+        }
+    }
+
+    /// The first of it, as many slices as there are places: how many.
+    pub fn slices<'a>(&'a self, places: &mut [IoSlice<'a>]) -> usize {
+        let mut gone = self.gone;
+        let mut count = 0;
+        for (place, chunk) in places.iter_mut().zip(&self.chunks) {
+            *place = IoSlice::new(&chunk[gone..]);
+            gone = 0;
+            count += 1;
+        }
+        count
+    }
+
+    /// `count` bytes have left.
+    pub fn advance(&mut self, count: usize, pool: &mut Pool) {
+        assert!(count <= self.bytes, "no more leaves than was there");
+        self.bytes -= count;
+        self.gone += count;
+        while let Some(first) = self.chunks.front()
+            && self.gone >= first.len()
+        {
+            self.gone -= first.len();
+            pool.put(self.chunks.pop_front().expect("the first"));
+        }
+        if self.chunks.is_empty() {
+            self.chunks = VecDeque::new();
+        }
+    }
+
+    pub fn clear(&mut self, pool: &mut Pool) {
+        self.advance(self.bytes, pool);
+    }
+}
+
+/// Small, so that 65,536 connections with a few bytes each stay within the budget of all.
+const CHUNK_BYTES: usize = 8 * 1024;
+
+/// Chunks kept for the next backlog: 2 MiB.
+const FREE_CHUNKS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_pushed_leaves_in_order_and_the_pool_gets_it_back(
+            steps in proptest::collection::vec((0usize..30_000, 0usize..40_000), 1..40)
+        ) {
+            let (mut backlog, mut pool) = (Backlog::default(), Pool::default());
+            let (mut naive, mut next) = (VecDeque::new(), 0u8);
+            for (pushed, taken) in steps {
+                let bytes: Vec<u8> = (0..pushed).map(|i| next.wrapping_add(i as u8)).collect();
+                next = next.wrapping_add(pushed as u8).wrapping_add(1);
+                backlog.push(&bytes, &mut pool);
+                naive.extend(bytes);
+                let mut places = [IoSlice::new(&[]); 3];
+                let count = backlog.slices(&mut places);
+                let seen: Vec<u8> = places[..count].iter().flat_map(|s| s.to_vec()).collect();
+                prop_assert!(seen.iter().eq(naive.iter().take(seen.len())));
+                prop_assert_eq!(seen.is_empty(), naive.is_empty());
+                let taken = taken.min(seen.len());
+                backlog.advance(taken, &mut pool);
+                naive.drain(..taken);
+                prop_assert_eq!(backlog.bytes(), naive.len());
+            }
+            backlog.clear(&mut pool);
+            prop_assert!(backlog.is_empty() && pool.used_bytes == 0);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The table of connections: slab index = poll token = connection id.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::TcpStream;
+use slab::Slab;
+
+use crate::base::{ConnId, Instant};
+
+use super::backlog::{Backlog, Pool};
+
+/// What a connection's input is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing was recognised yet: a four-letter word or a frame.
+    Fresh,
+    Frames,
+    /// Nothing it sends counts any more.
+    Deaf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Open,
+    /// Closes as soon as its last bytes have left.
+    Flushing,
+    /// Told closed; its slot is freed at the end of the turn.
+    Dead,
+}
+
+pub struct Link {
+    pub id: ConnId,
+    pub stream: TcpStream,
+    pub peer: IpAddr,
+    pub input: Input,
+    pub life: Life,
+    /// The kernel has not said yet that there is nothing to read, or no room to write.
+    pub is_readable: bool,
+    pub is_writable: bool,
+    /// The peer has ended its side: what is left to read ends with an end.
+    pub is_half_closed: bool,
+    pub is_paused: bool,
+    pub is_in_ring: bool,
+    pub is_established: bool,
+    /// The node knows of a backlog and waits for its end.
+    pub is_backlog_told: bool,
+    /// The first part of a frame.
+    pub partial: Vec<u8>,
+    pub backlog: Backlog,
+    pub last_sent: Instant,
+    /// First and last of this turn's ranges, as `Sends` links them.
+    pub sends: Option<(u32, u32)>,
+    pub is_dirty: bool,
+}
+
+impl Link {
+    pub fn wants_reading(&self) -> bool {
+        self.life == Life::Open && self.input != Input::Deaf && self.is_readable && !self.is_paused
+    }
+}
+
+#[derive(Default)]
+pub struct Links {
+    slab: Slab<Link>,
+    next_generation: u32,
+    by_address: HashMap<IpAddr, usize>,
+    dead: Vec<u32>,
+    alive: usize,
+    /// Capacity of every half-received frame.
+    pub partial_bytes: usize,
+    pub pool: Pool,
+}
+
+impl Links {
+    pub fn insert(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) -> ConnId {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let entry = self.slab.vacant_entry();
+        let id = ConnId { index: entry.key() as u32, generation: self.next_generation };
+        let peer = peer.ip();
+        entry.insert(Link {
+            id,
+            stream,
+            peer,
+            input: Input::Fresh,
+            life: Life::Open,
+            is_readable: false,
+            is_writable: true,
+            is_half_closed: false,
+            is_paused: false,
+            is_in_ring: false,
+            is_established: false,
+            is_backlog_told: false,
+            partial: Vec::new(),
+            backlog: Backlog::default(),
+            last_sent: now,
+            sends: None,
+            is_dirty: false,
+        });
+        *self.by_address.entry(peer).or_default() += 1;
+        self.alive += 1;
+        id
+    }
+
+    /// Connections of one address.
+    pub fn count_of(&self, address: IpAddr) -> usize {
+        self.by_address.get(&address).copied().unwrap_or(0)
+    }
+
+    /// Connections that are not told closed.
+    pub fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// What becomes the next id's index, for the poll token.
+    pub fn next_index(&self) -> usize {
+        self.slab.vacant_key()
+    }
+
+    /// The connection in a slot, if it is not told closed.
+    pub fn at(&mut self, index: u32) -> Option<&mut Link> {
+        self.slab.get_mut(index as usize).filter(|link| link.life != Life::Dead)
+    }
+
+    /// A connection and the pool its backlog is made of.
+    pub fn at_with_pool(&mut self, index: u32) -> Option<(&mut Link, &mut Pool)> {
+        let link = self.slab.get_mut(index as usize).filter(|link| link.life != Life::Dead)?;
+        Some((link, &mut self.pool))
+    }
+
+    /// The connection of an id, if it is still that one.
+    pub fn find(&mut self, id: ConnId) -> Option<&mut Link> {
+        self.at(id.index).filter(|link| link.id == id)
+    }
+
+    /// Counts a connection out. Its slot stays taken until `bury`, so that nothing of this turn
+    /// can mean another connection.
+    pub fn kill(&mut self, index: u32) {
+        let link = self.slab.get_mut(index as usize).expect("a connection in its slot");
+        assert!(link.life != Life::Dead, "a connection ends once");
+        link.life = Life::Dead;
+        link.backlog.clear(&mut self.pool);
+        self.partial_bytes -= link.partial.capacity();
+        link.partial = Vec::new();
+        self.alive -= 1;
+        let count = self.by_address.get_mut(&link.peer).expect("counted at its accept");
+        *count -= 1;
+        if *count == 0 {
+            self.by_address.remove(&link.peer);
+        }
+        self.dead.push(index);
+    }
+
+    /// Closes the sockets of what was killed and frees the slots.
+    pub fn bury(&mut self) {
+        for index in self.dead.drain(..) {
+            drop(self.slab.remove(index as usize));
+        }
+    }
+
+    /// Who holds most of what `bytes_of` counts.
+    pub fn largest(&self, bytes_of: impl Fn(&Link) -> usize) -> Option<u32> {
+        let living = self.slab.iter().filter(|(_, link)| link.life != Life::Dead);
+        let largest = living.max_by_key(|(_, link)| bytes_of(link))?;
+        Some(largest.0 as u32)
+    }
+}

@@ -1,0 +1,389 @@
+//! The poll loop: the only room with sockets and clocks.
+//!
+//! Decides who is accepted, how much is read and written in a turn and in which order connections
+//! come to it, and performs what the node asks for. Never decides what a byte behind the length of
+//! a frame means, never blocks, and reads the clocks once a turn.
+
+mod backlog;
+mod clock;
+mod deadlines;
+mod door;
+mod intake;
+mod limiter;
+mod links;
+mod notify;
+mod open_files;
+mod perform;
+mod sends;
+mod signals;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Interest, Poll, Token, Waker};
+
+use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS};
+use crate::base::{Fatal, Instant, Now};
+use crate::config::Config;
+use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
+use crate::node::{CloseReason, Effects, Event};
+
+use clock::Clock;
+use deadlines::Deadlines;
+use door::{Door, Knock};
+use intake::{Intake, Outcome};
+pub use limiter::{Limiter, Permit};
+use links::{Life, Links};
+use notify::Notifier;
+pub use open_files::raise_limit;
+use sends::Sends;
+use signals::SignalInput;
+
+/// What the reactor drives: a node, or what stands for one in a test.
+pub trait Turn {
+    fn turn(&mut self, now: Now, events: &[Event<'_>], out: &mut Effects);
+    /// When a turn is due though nothing happens.
+    fn next_timeout(&mut self) -> Option<Instant>;
+    /// There is work left that needs no event.
+    fn wants_turn(&self) -> bool;
+}
+
+/// Where storage and chore commands go and what comes back. Whoever starts it gives it
+/// [`Reactor::waker`] to call when there are events.
+pub trait Storage {
+    fn send(&self, command: StorageCommand);
+    fn send_chore(&self, command: ChoreCommand);
+    /// Moves what happened since the last call to the end of `out`.
+    fn poll_events(&self, out: &mut Vec<StorageEvent>);
+}
+
+/// Why the loop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was durable and answered.
+    Finished,
+    Fatal(Fatal),
+}
+
+/// Sockets and clocks around a node.
+pub struct Reactor {
+    poll: Poll,
+    clock: Clock,
+    waker: Arc<Waker>,
+    signals: Option<SignalInput>,
+    notifier: Notifier,
+    door: Option<Door>,
+    address: Option<SocketAddr>,
+    links: Links,
+    intake: Intake,
+    sends: Sends,
+    /// Connections with input the kernel may still hold, in the order of their next turn.
+    ring: VecDeque<u32>,
+    /// Connections whose socket has room again for a backlog.
+    flushable: Vec<u32>,
+    sessionless: Deadlines,
+    closing: Deadlines,
+    is_all_paused: bool,
+    is_stopping: bool,
+    storage_events: Vec<StorageEvent>,
+    drops: Limiter,
+    ended: Option<Ended>,
+}
+
+impl Reactor {
+    /// Binds the client port; who connects from now on waits until `run`.
+    pub fn open(config: &Config) -> Result<Reactor, Fatal> {
+        let failed = |e: io::Error| Fatal::Unexpected(format!("polling cannot be set up: {e}"));
+        let poll = Poll::new().map_err(failed)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
+        let mut door = match config.clients.port {
+            Some(_) => Some(Door::open(&config.clients)?),
+            None => None,
+        };
+        let mut address = None;
+        if let Some(door) = &mut door {
+            let interest = Interest::READABLE;
+            poll.registry().register(&mut door.listener, DOOR, interest).map_err(failed)?;
+            address = door.listener.local_addr().ok();
+        }
+        let sessionless_ms = u64::try_from(config.clients.sessionless_timeout_ms).unwrap_or(0);
+        Ok(Reactor {
+            poll,
+            clock: Clock::default(),
+            waker,
+            signals: None,
+            notifier: Notifier::default(),
+            door,
+            address,
+            links: Links::default(),
+            intake: Intake::new(config.admin.words.clone(), config.limits.jute_maxbuffer),
+            sends: Sends::default(),
+            ring: VecDeque::new(),
+            flushable: Vec::new(),
+            sessionless: Deadlines::new(sessionless_ms),
+            closing: Deadlines::new(CLOSE_GRACE_MS),
+            is_all_paused: false,
+            is_stopping: false,
+            storage_events: Vec::new(),
+            drops: Limiter::default(),
+            ended: None,
+        })
+    }
+
+    /// Takes the process's signals and speaks to the service manager: for the one reactor of a
+    /// server process.
+    pub fn own_process(&mut self) -> Result<(), Fatal> {
+        self.signals = Some(SignalInput::register(self.poll.registry(), SIGNALS)?);
+        self.notifier = Notifier::from_env();
+        Ok(())
+    }
+
+    /// Where clients find it, if there is a port for them.
+    pub fn client_address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Wakes the loop from another thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    pub fn now(&mut self) -> Now {
+        self.clock.read()
+    }
+
+    /// Turns until the node or the operator ends it.
+    pub fn run(&mut self, node: &mut impl Turn, storage: &impl Storage) -> Ended {
+        let mut polled = mio::Events::with_capacity(POLLED_EVENTS);
+        let mut effects = Effects::default();
+        let mut spare: Vec<Event<'static>> = Vec::new();
+        self.notifier.ready();
+        loop {
+            let timeout = self.timeout(node);
+            if let Err(error) = self.poll.poll(&mut polled, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                return Ended::Fatal(Fatal::Unexpected(format!("polling failed: {error}")));
+            }
+            let now = self.clock.read();
+            self.notifier.alive(now.mono);
+            self.take_readiness(&polled);
+            self.accept(now.mono);
+            self.flush_backlogs(now.mono);
+            self.read_ring();
+            self.end_overdue(now.mono);
+            self.bound_partials(now.mono);
+            if !self.ring.is_empty() {
+                self.intake.tell(Event::InputLeft);
+            }
+            storage.poll_events(&mut self.storage_events);
+
+            let mut events = recycle(spare);
+            events.extend(self.storage_events.drain(..).map(Event::Storage));
+            self.intake.events(&mut events);
+            node.turn(now, &events, &mut effects);
+            spare = recycle(events);
+            self.intake.clear();
+
+            self.perform(&mut effects, storage, now.mono);
+            self.links.bury();
+            effects.clear();
+            if let Some(ended) = self.ended.take() {
+                self.flush_at_end(&ended);
+                return ended;
+            }
+        }
+    }
+
+    /// How long the poll may wait.
+    fn timeout(&mut self, node: &mut impl Turn) -> Option<Duration> {
+        if self.has_work() || node.wants_turn() {
+            return Some(Duration::ZERO);
+        }
+        let rest = self.door.as_ref().and_then(|door| door.rests_until);
+        let due = [
+            node.next_timeout(),
+            self.sessionless.next(),
+            self.closing.next(),
+            self.notifier.next_due(),
+            rest,
+        ];
+        let due = due.into_iter().flatten().min()?;
+        Some(Duration::from_nanos(due.ns_since(self.clock.read().mono)))
+    }
+
+    fn has_work(&self) -> bool {
+        let door = self.door.as_ref();
+        let somebody_knocks =
+            door.is_some_and(|d| d.is_ready && d.rests_until.is_none()) && !self.is_all_paused;
+        let may_read = !self.ring.is_empty() && !self.is_all_paused;
+        somebody_knocks || may_read || self.intake.has_news() || !self.flushable.is_empty()
+    }
+
+    fn take_readiness(&mut self, polled: &mio::Events) {
+        for event in polled {
+            match event.token() {
+                WAKER => {}
+                SIGNALS => {
+                    if self.signals.as_mut().is_some_and(SignalInput::asks_to_end) {
+                        self.stop();
+                    }
+                }
+                DOOR => {
+                    if let Some(door) = &mut self.door {
+                        door.is_ready = true;
+                    }
+                }
+                Token(index) => self.take_link_readiness(index as u32, event),
+            }
+        }
+    }
+
+    fn take_link_readiness(&mut self, index: u32, event: &mio::event::Event) {
+        let Some(link) = self.links.at(index) else { return };
+        if event.is_readable() || event.is_read_closed() {
+            link.is_readable = true;
+            link.is_half_closed |= event.is_read_closed();
+        }
+        if event.is_writable() || event.is_write_closed() {
+            link.is_writable = true;
+            if !link.backlog.is_empty() {
+                self.flushable.push(index);
+            }
+        }
+        if event.is_error() && !link.wants_reading() {
+            // Nobody reads it, so nobody would find out.
+            self.end(index, CloseReason::SocketError);
+            return;
+        }
+        self.enter_ring(index);
+    }
+
+    /// Puts a connection that has input into the ring of those to be read.
+    fn enter_ring(&mut self, index: u32) {
+        if let Some(link) = self.links.at(index)
+            && link.wants_reading()
+            && !link.is_in_ring
+        {
+            link.is_in_ring = true;
+            self.ring.push_back(index);
+        }
+    }
+
+    /// An operator asked for the end: nobody new, and the node finishes what is in flight.
+    fn stop(&mut self) {
+        if !self.is_stopping {
+            self.is_stopping = true;
+            self.notifier.stopping();
+            self.door = None;
+            self.intake.tell(Event::Shutdown);
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        let Some(door) = &mut self.door else { return };
+        if door.rests_until.is_some_and(|until| until <= now) {
+            door.rests_until = None;
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            let may_open = door.is_ready && door.rests_until.is_none() && !self.is_all_paused;
+            if !may_open {
+                return;
+            }
+            let Knock::Guest(mut stream, peer) = door.accept(&self.links, now) else { continue };
+            let token = Token(self.links.next_index());
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let Ok(local) = stream.local_addr() else { continue };
+            if self.poll.registry().register(&mut stream, token, interest).is_err() {
+                continue;
+            }
+            let conn = self.links.insert(stream, peer, now);
+            if self.sessionless.delay_ms() > 0 {
+                self.sessionless.add(conn, now);
+            }
+            self.intake.tell(Event::Accepted { conn, peer, local, secure: false });
+        }
+    }
+
+    /// Reads every connection of the ring once, as far as the turn's budget goes.
+    fn read_ring(&mut self) {
+        if self.is_all_paused {
+            return;
+        }
+        for _ in 0..self.ring.len() {
+            if self.intake.is_full() {
+                return;
+            }
+            let Some(index) = self.ring.pop_front() else { return };
+            let Some(link) = self.links.at(index) else { continue };
+            link.is_in_ring = false;
+            if !link.wants_reading() {
+                continue;
+            }
+            let held = link.partial.capacity();
+            let outcome = self.intake.read(link);
+            let holds = link.partial.capacity();
+            if outcome == Outcome::Drained {
+                link.is_readable = false;
+            }
+            self.links.partial_bytes = self.links.partial_bytes + holds - held;
+            match outcome {
+                Outcome::Drained => {}
+                Outcome::More => self.enter_ring(index),
+                Outcome::Over(reason) => self.end(index, reason),
+            }
+        }
+    }
+
+    /// Ends a connection and lets the node know.
+    fn end(&mut self, index: u32, reason: CloseReason) {
+        let Some(link) = self.links.at(index) else { return };
+        let conn = link.id;
+        self.links.kill(index);
+        self.intake.tell(Event::Closed { conn, reason });
+    }
+
+    /// Connections that got no session in time, or that do not take their last bytes.
+    fn end_overdue(&mut self, now: Instant) {
+        while let Some(conn) = self.sessionless.pop_due(now) {
+            if let Some(link) = self.links.find(conn)
+                && !link.is_established
+                && link.life == Life::Open
+                && link.input != links::Input::Deaf
+            {
+                let peer = link.peer;
+                if let Some(permit) = self.drops.permit(now) {
+                    log::warn!("Closing connection from /{peer}: no session in time{permit}");
+                }
+                self.end(conn.index, CloseReason::Idle);
+            }
+        }
+        while let Some(conn) = self.closing.pop_due(now) {
+            let Some(link) = self.links.find(conn) else { continue };
+            if now.ms_since(link.last_sent) >= CLOSE_GRACE_MS {
+                self.end(conn.index, CloseReason::Idle);
+            } else {
+                self.closing.add(conn, now);
+            }
+        }
+    }
+}
+
+/// The same allocation for events that borrow another turn.
+fn recycle<'b>(mut events: Vec<Event<'_>>) -> Vec<Event<'b>> {
+    events.clear();
+    events.into_iter().map(|_| unreachable!("it was cleared")).collect()
+}
+
+const WAKER: Token = Token(usize::MAX);
+const DOOR: Token = Token(usize::MAX - 1);
+const SIGNALS: Token = Token(usize::MAX - 2);
+
+/// Readiness taken in one call; the rest comes with the next.
+const POLLED_EVENTS: usize = 1024;

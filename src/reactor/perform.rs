@@ -1,0 +1,174 @@
+//! Performing what a turn asked for, in the order of the list.
+
+use std::io::Read;
+use std::net::Shutdown;
+
+use crate::base::limits::{BACKLOG_BYTES, PARTIAL_FRAMES_BYTES};
+use crate::base::{ConnId, Instant};
+use crate::node::{CloseReason, Effect, Effects};
+
+use super::links::{Input, Life, Link};
+use super::sends::{Sent, backlog_news, flush};
+use super::{Ended, Reactor, Storage};
+
+impl Reactor {
+    pub(super) fn perform(&mut self, effects: &mut Effects, storage: &impl Storage, now: Instant) {
+        for effect in effects.list.drain(..) {
+            match effect {
+                Effect::Send { conn, range } => {
+                    if let Some(link) = self.links.find(conn)
+                        && link.life == Life::Open
+                    {
+                        self.sends.add(link, range);
+                    }
+                }
+                Effect::Close { conn, after_flush } => self.close(conn, after_flush, now),
+                Effect::Established { conn } => {
+                    if let Some(link) = self.links.find(conn) {
+                        link.is_established = true;
+                    }
+                }
+                Effect::Pause { conn } => {
+                    if let Some(link) = self.links.find(conn) {
+                        link.is_paused = true;
+                    }
+                }
+                Effect::Resume { conn } => {
+                    if let Some(link) = self.links.find(conn) {
+                        link.is_paused = false;
+                        self.enter_ring(conn.index);
+                    }
+                }
+                Effect::PauseAll => self.is_all_paused = true,
+                Effect::ResumeAll => self.is_all_paused = false,
+                Effect::Storage(command) => storage.send(command),
+                Effect::Chore(command) => storage.send_chore(command),
+                Effect::Finished => self.ended = Some(Ended::Finished),
+                Effect::Fatal(reason) => self.ended = Some(Ended::Fatal(reason)),
+            }
+        }
+        self.write_dirty(&effects.arena, now);
+        self.bound_backlogs(now);
+    }
+
+    fn close(&mut self, conn: ConnId, after_flush: bool, now: Instant) {
+        let Some(link) = self.links.find(conn) else { return };
+        if !after_flush {
+            self.end(conn.index, CloseReason::Asked);
+            return;
+        }
+        if link.life == Life::Open {
+            link.life = Life::Flushing;
+            link.input = Input::Deaf;
+            self.sends.mark(link);
+            self.closing.add(conn, now);
+        }
+    }
+
+    fn write_dirty(&mut self, arena: &[u8], now: Instant) {
+        let dirty = self.sends.take_dirty();
+        for index in &dirty {
+            if let Some((link, pool)) = self.links.at_with_pool(*index) {
+                let sent = self.sends.write(link, pool, arena, now);
+                self.conclude(*index, sent);
+            }
+        }
+        self.sends.give_back(dirty);
+    }
+
+    /// Backlogs whose sockets have room again.
+    pub(super) fn flush_backlogs(&mut self, now: Instant) {
+        let mut flushable = std::mem::take(&mut self.flushable);
+        for index in flushable.drain(..) {
+            if let Some((link, pool)) = self.links.at_with_pool(index) {
+                let sent = flush(link, pool, now);
+                self.conclude(index, sent);
+            }
+        }
+        self.flushable = flushable;
+    }
+
+    fn conclude(&mut self, index: u32, sent: Sent) {
+        let Some(link) = self.links.at(index) else { return };
+        match sent {
+            Sent::Fine => {
+                if let Some(news) = backlog_news(link) {
+                    self.intake.tell(news);
+                }
+            }
+            Sent::Flushed => {
+                part(link);
+                self.end(index, CloseReason::Asked);
+            }
+            Sent::Over(reason) => self.end(index, reason),
+        }
+    }
+
+    fn bound_backlogs(&mut self, now: Instant) {
+        while self.links.pool.used_bytes > BACKLOG_BYTES {
+            let Some(index) = self.links.largest(|link| link.backlog.bytes()) else { return };
+            self.warn_overflow(index, "all unsent bytes together passed their limit", now);
+            self.end(index, CloseReason::Overflow);
+        }
+    }
+
+    pub(super) fn bound_partials(&mut self, now: Instant) {
+        while self.links.partial_bytes > PARTIAL_FRAMES_BYTES {
+            let Some(index) = self.links.largest(|link| link.partial.capacity()) else { return };
+            self.warn_overflow(
+                index,
+                "all half-received requests together passed their limit",
+                now,
+            );
+            self.end(index, CloseReason::Overflow);
+        }
+    }
+
+    fn warn_overflow(&mut self, index: u32, what: &str, now: Instant) {
+        let Some(peer) = self.links.at(index).map(|link| link.peer) else { return };
+        if let Some(permit) = self.drops.permit(now) {
+            log::warn!("Closing connection from /{peer}, the largest: {what}{permit}");
+        }
+    }
+
+    /// Last bytes of connections at an orderly end: what the sockets take without waiting long.
+    pub(super) fn flush_at_end(&mut self, ended: &Ended) {
+        if *ended != Ended::Finished {
+            return;
+        }
+        let from = self.clock.read().mono;
+        let mut polled = mio::Events::with_capacity(super::POLLED_EVENTS);
+        while self.links.pool.used_bytes > 0 {
+            let now = self.clock.read().mono;
+            if now.ms_since(from) >= FINAL_FLUSH_MS {
+                return;
+            }
+            let wait = std::time::Duration::from_millis(FINAL_FLUSH_MS / 10);
+            if self.poll.poll(&mut polled, Some(wait)).is_err() {
+                return;
+            }
+            self.take_readiness(&polled);
+            self.flush_backlogs(now);
+            self.links.bury();
+        }
+    }
+}
+
+/// Takes leave so that what was sent arrives: a socket closed over unread input is reset, and a
+/// reset discards what the peer has not read yet (a word is often followed by a line's end).
+fn part(link: &mut Link) {
+    let mut unread = [0; 4096];
+    for _ in 0..PARTING_READS {
+        match link.stream.read(&mut unread) {
+            Ok(count) if count > 0 => {}
+            _ => break,
+        }
+    }
+    let _ = link.stream.shutdown(Shutdown::Write);
+}
+
+/// How long an orderly end waits for clients to take their last replies.
+const FINAL_FLUSH_MS: u64 = 1000;
+
+/// Unread input cleared away before a close, in reads of 4 KiB.
+const PARTING_READS: usize = 16;

@@ -1,0 +1,190 @@
+//! Writing: what a turn sends is collected per connection and leaves with one call each.
+
+use std::io::{self, IoSlice, Write};
+use std::ops::Range;
+
+use mio::net::TcpStream;
+
+use crate::base::Instant;
+use crate::base::limits::{CONN_BACKLOG_CLOSE, CONN_BACKLOG_PAUSE};
+use crate::node::{CloseReason, Event};
+
+use super::backlog::Pool;
+use super::links::{Life, Link};
+
+/// The ranges of this turn's arena, each connection's as a chain in order.
+#[derive(Debug, Default)]
+pub struct Sends {
+    ranges: Vec<Segment>,
+    dirty: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Segment {
+    range: Range<u32>,
+    next: u32,
+}
+
+/// What a connection is after its bytes were offered to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Fine,
+    /// It was to close once everything has left, and everything has.
+    Flushed,
+    Over(CloseReason),
+}
+
+impl Sends {
+    pub fn add(&mut self, link: &mut Link, range: Range<u32>) {
+        let segment = self.ranges.len() as u32;
+        self.ranges.push(Segment { range, next: NONE });
+        link.sends = match link.sends {
+            None => Some((segment, segment)),
+            Some((first, last)) => {
+                self.ranges[last as usize].next = segment;
+                Some((first, segment))
+            }
+        };
+        self.mark(link);
+    }
+
+    /// Looks at the connection when the turn's bytes leave, whether it has any or not.
+    pub fn mark(&mut self, link: &mut Link) {
+        if !link.is_dirty {
+            link.is_dirty = true;
+            self.dirty.push(link.id.index);
+        }
+    }
+
+    pub fn take_dirty(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    pub fn give_back(&mut self, mut dirty: Vec<u32>) {
+        dirty.clear();
+        self.dirty = dirty;
+        self.ranges.clear();
+    }
+
+    /// Offers what a connection has to the kernel; the rest goes to its backlog.
+    pub fn write(&self, link: &mut Link, pool: &mut Pool, arena: &[u8], now: Instant) -> Sent {
+        link.is_dirty = false;
+        let mut at = link.sends.take().map_or(NONE, |(first, _)| first);
+        if !link.backlog.is_empty() {
+            self.keep(link, pool, arena, at, 0);
+            return flush(link, pool, now);
+        }
+        while at != NONE && link.is_writable {
+            let mut places = [IoSlice::new(&[]); SLICES];
+            let (count, mut offered, mut next) = (self.gather(arena, at, &mut places), 0, at);
+            for place in &places[..count] {
+                offered += place.len();
+                next = self.ranges[next as usize].next;
+            }
+            let written = match offer(&mut link.stream, &places[..count], &mut link.is_writable) {
+                Ok(written) => written,
+                Err(_) => return Sent::Over(CloseReason::SocketError),
+            };
+            link.last_sent = now;
+            if written < offered {
+                // A short write means a full socket; its next edge says when there is room.
+                link.is_writable = false;
+                self.keep(link, pool, arena, at, written);
+                next = NONE;
+            }
+            at = next;
+        }
+        self.keep(link, pool, arena, at, 0);
+        verdict(link)
+    }
+
+    fn gather<'a>(&self, arena: &'a [u8], from: u32, places: &mut [IoSlice<'a>]) -> usize {
+        let (mut at, mut count) = (from, 0);
+        while at != NONE && count < places.len() {
+            let Segment { range, next } = &self.ranges[at as usize];
+            places[count] = IoSlice::new(&arena[range.start as usize..range.end as usize]);
+            count += 1;
+            at = *next;
+        }
+        count
+    }
+
+    /// Copies the chain from `at`, without its first `gone` bytes, into the backlog.
+    fn keep(&self, link: &mut Link, pool: &mut Pool, arena: &[u8], at: u32, mut gone: usize) {
+        let mut at = at;
+        while at != NONE {
+            let Segment { range, next } = &self.ranges[at as usize];
+            let bytes = &arena[range.start as usize..range.end as usize];
+            let skipped = gone.min(bytes.len());
+            gone -= skipped;
+            link.backlog.push(&bytes[skipped..], pool);
+            at = *next;
+        }
+    }
+}
+
+/// Offers the backlog to the kernel.
+pub fn flush(link: &mut Link, pool: &mut Pool, now: Instant) -> Sent {
+    while link.is_writable && !link.backlog.is_empty() {
+        let mut places = [IoSlice::new(&[]); SLICES];
+        let count = link.backlog.slices(&mut places);
+        let offered: usize = places[..count].iter().map(|p| p.len()).sum();
+        let written = match offer(&mut link.stream, &places[..count], &mut link.is_writable) {
+            Ok(written) => written,
+            Err(_) => return Sent::Over(CloseReason::SocketError),
+        };
+        if written > 0 {
+            link.last_sent = now;
+        }
+        link.is_writable &= written == offered;
+        link.backlog.advance(written, pool);
+    }
+    verdict(link)
+}
+
+fn verdict(link: &Link) -> Sent {
+    if link.backlog.bytes() > CONN_BACKLOG_CLOSE {
+        return Sent::Over(CloseReason::Overflow);
+    }
+    match link.life {
+        Life::Flushing if link.backlog.is_empty() => Sent::Flushed,
+        _ => Sent::Fine,
+    }
+}
+
+/// What the node should hear of a backlog: that it grew large, or that it is gone again.
+pub fn backlog_news(link: &mut Link) -> Option<Event<'static>> {
+    let bytes = link.backlog.bytes();
+    let is_told = link.is_backlog_told;
+    let changed = if is_told { bytes == 0 } else { bytes >= CONN_BACKLOG_PAUSE };
+    if !changed {
+        return None;
+    }
+    link.is_backlog_told = !is_told;
+    Some(Event::Backlog { conn: link.id, bytes })
+}
+
+/// One `writev`: how much the kernel took.
+fn offer(
+    stream: &mut TcpStream,
+    places: &[IoSlice<'_>],
+    is_writable: &mut bool,
+) -> io::Result<usize> {
+    loop {
+        match stream.write_vectored(places) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => return Ok(written),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                *is_writable = false;
+                return Ok(0);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Slices of one `writev`; more take another.
+const SLICES: usize = 64;
