@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::base::Zxid;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
@@ -33,6 +34,8 @@ struct Shared {
 enum Chore {
     Command(ChoreCommand),
     MakeSpare,
+    /// Only what comes behind every chore.
+    Errands,
 }
 
 impl StorageThreads {
@@ -42,6 +45,19 @@ impl StorageThreads {
         settings: &StorageSettings,
         last: Zxid,
         wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<StorageThreads> {
+        StorageThreads::start_with_errands(disk, settings, last, wake, || None)
+    }
+
+    /// `errands` is run by the chore thread behind every chore and whenever it is nudged: work of
+    /// others that may be slow but never waits, such as writing log lines. It returns when it
+    /// wants to be run again without a nudge.
+    pub fn start_with_errands(
+        disk: RealDisk,
+        settings: &StorageSettings,
+        last: Zxid,
+        wake: impl Fn() + Send + Sync + 'static,
+        errands: impl FnMut() -> Option<Duration> + Send + 'static,
     ) -> io::Result<StorageThreads> {
         let shared = Arc::new(Shared {
             log: Queue::default(),
@@ -58,7 +74,7 @@ impl StorageThreads {
         let for_chores = Arc::clone(&shared);
         let chores = thread::Builder::new()
             .name("zkd-chores".to_owned())
-            .spawn(move || run_chores(&for_chores, chores))?;
+            .spawn(move || run_chores(&for_chores, chores, errands))?;
         Ok(StorageThreads { shared, log, chores })
     }
 
@@ -68,6 +84,12 @@ impl StorageThreads {
 
     pub fn send_chore(&self, command: ChoreCommand) {
         self.shared.chores.push(Chore::Command(command));
+    }
+
+    /// Something that makes the chore thread run its errands soon.
+    pub fn nudge(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.chores.push(Chore::Errands)
     }
 
     /// Moves what happened since the last call to the end of `out`.
@@ -120,14 +142,21 @@ fn run_log(shared: &Shared, mut writer: LogWriter<RealDisk>) {
     }
 }
 
-fn run_chores(shared: &Shared, mut chores: Chores<RealDisk>) {
+fn run_chores(
+    shared: &Shared,
+    mut chores: Chores<RealDisk>,
+    mut errands: impl FnMut() -> Option<Duration>,
+) {
     let mut events = Vec::new();
-    while let Some(chore) = shared.chores.take_one() {
+    let mut again = None;
+    while let Some(chore) = shared.chores.take_one(again) {
         match chore {
             Chore::Command(command) => chores.execute(&command, &mut events),
             Chore::MakeSpare => chores.make_spare(),
+            Chore::Errands => {}
         }
         shared.report(&mut events);
+        again = errands();
     }
 }
 
@@ -173,16 +202,28 @@ impl<T> Queue<T> {
         !into.is_empty()
     }
 
-    /// Waits for an item; `None` once the queue is closed, whatever it holds.
-    fn take_one(&self) -> Option<T> {
-        let mut inner = self.wait();
-        if inner.is_closed { None } else { inner.items.pop_front() }
-    }
-
     fn wait(&self) -> MutexGuard<'_, Inner<T>> {
-        let empty = |inner: &mut Inner<T>| inner.items.is_empty() && !inner.is_closed;
-        self.filled.wait_while(lock(&self.inner), empty).unwrap_or_else(|e| e.into_inner())
+        self.filled.wait_while(lock(&self.inner), is_idle).unwrap_or_else(|e| e.into_inner())
     }
+}
+
+impl Queue<Chore> {
+    /// Waits for a chore, or for `again` to pass; `None` once the queue is closed, whatever it
+    /// holds.
+    fn take_one(&self, again: Option<Duration>) -> Option<Chore> {
+        let mut inner = match again {
+            None => self.wait(),
+            Some(again) => {
+                let waited = self.filled.wait_timeout_while(lock(&self.inner), again, is_idle);
+                waited.unwrap_or_else(|e| e.into_inner()).0
+            }
+        };
+        if inner.is_closed { None } else { Some(inner.items.pop_front().unwrap_or(Chore::Errands)) }
+    }
+}
+
+fn is_idle<T>(inner: &mut Inner<T>) -> bool {
+    inner.items.is_empty() && !inner.is_closed
 }
 
 /// A thread that panics ends the process, so no lock is ever left poisoned behind it.
