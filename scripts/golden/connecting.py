@@ -207,7 +207,7 @@ def pipelined(t):
 
 @scenario("restart", log=True, restarts=True)
 def restart(t):
-    """Sessions, ephemerals and versions are there after a restart; the log goes on in a new file."""
+    """Sessions and ephemerals are there after a restart; the log goes on in a new file."""
     a, b = t.open("a"), t.open("b")
     a.create("/p", b"1")
     a.create("/p/e", flags=1)

@@ -58,3 +58,20 @@ def old_close(t):
     a.create("/e", flags=1)
     a.call("closeSession")
     a.closed()
+
+
+@scenario("snapshot-kinds", "-Dzookeeper.extendedTypesEnabled=true", log=True, apache_only=WHY)
+def kinds(t):
+    """One node of each kind, with quota nodes, after a restart."""
+    a = t.open("a")
+    a.create("/c", b"", flags=4, op="createContainer")
+    a.create("/c/t", b"x", flags=5, op="createTTL", ttl=2**40 - 1)
+    a.create("/c/t/s-", None, flags=6, op="createTTL", ttl=1000000)
+    a.create("/zookeeper/quota/c")
+    a.create("/zookeeper/quota/c/zookeeper_limits", b"count=5,bytes=10")
+    a.create("/zookeeper/quota/c/zookeeper_stats", b"")
+    t.close_all()
+    t.server.stop()
+    t.server.start()
+    t.server.stop()
+    disk.show_snapshot(t, disk.files(t.server.folder, "snapshot")[-1])
