@@ -13,7 +13,7 @@
 //! | 1 P | [`proto`] | bytes to records and back: jute, frames, requests, replies, txns |
 //! | 1 P | `members` | who is in the ensemble and what is enough |
 //! | 2 P | [`config`] | `zoo.cfg` text to a checked configuration |
-//! | 2 P | `state` | the replicated state; `apply(txn)`; the snapshot cursor |
+//! | 2 P | [`state`] | the replicated state; `apply(txn)`; the snapshot cursor |
 //! | 2 P | [`auth`] | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
 //! | 3 P | [`watch`] | changes to notifications |
@@ -48,4 +48,5 @@ pub mod node;
 pub mod proto;
 pub mod reactor;
 pub mod session;
+pub mod state;
 pub mod watch;

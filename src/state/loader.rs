@@ -1,0 +1,110 @@
+//! The state from an image, piece by piece.
+
+use std::fmt;
+
+use crate::base::{SessionId, Zxid};
+use crate::proto::{Acl, parent_and_name};
+
+use super::nodes::ROOT;
+use super::{NodeStat, State};
+
+/// Takes an image's sessions, ACLs and nodes, parents before children.
+pub struct StateLoader {
+    state: State,
+    /// Siblings tend to come together.
+    last_parent: (String, u32),
+}
+
+/// Why a node of an image cannot be in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadFault {
+    /// Its parent did not come before it.
+    NoParent(String),
+    /// What should be its path is none.
+    NoPath(String),
+}
+
+impl StateLoader {
+    pub(super) fn new(state: State) -> StateLoader {
+        StateLoader { state, last_parent: ("/".to_owned(), ROOT) }
+    }
+
+    pub fn session(&mut self, id: SessionId, timeout_ms: i32) {
+        self.state.sessions.insert(id, timeout_ms);
+    }
+
+    /// An entry of the ACL table; all of them come before the nodes.
+    pub fn acl(&mut self, id: i64, list: Vec<Acl>) {
+        self.state.acls.load(id, list);
+    }
+
+    /// The root's path is "". An ACL id that is not in the table is noted, see
+    /// `State::missing_acls`.
+    pub fn node(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl_id: i64,
+        stat: NodeStat,
+    ) -> Result<(), LoadFault> {
+        if path.is_empty() {
+            self.replace(ROOT, path, data, acl_id, stat);
+            return Ok(());
+        }
+        let is_absolute = path.starts_with('/');
+        let (parent_path, name) = parent_and_name(path)
+            .filter(|(_, name)| is_absolute && !name.is_empty())
+            .ok_or_else(|| LoadFault::NoPath(path.to_owned()))?;
+        if self.last_parent.0 != parent_path {
+            let parent = self.state.nodes.find(parent_path);
+            let parent = parent.ok_or_else(|| LoadFault::NoParent(path.to_owned()))?;
+            self.last_parent.0.clear();
+            self.last_parent.0.push_str(parent_path);
+            self.last_parent.1 = parent;
+        }
+        let parent = self.last_parent.1;
+        match self.state.nodes.child(parent, name) {
+            Some(id) => self.replace(id, path, data, acl_id, stat),
+            None => {
+                let acl = self.state.acls.hold_id(acl_id);
+                self.state.add_node(parent, name, path, data, acl, &stat);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state, applied up to `zxid`. Usage under quotas is counted anew, as in Java.
+    pub fn finish(mut self, zxid: Zxid) -> State {
+        self.state.add_system_nodes();
+        self.state.acls.drop_unused();
+        self.state.set_up_quotas();
+        self.state.last_zxid = zxid;
+        self.state
+    }
+
+    fn replace(&mut self, id: u32, path: &str, data: Option<&[u8]>, acl_id: i64, stat: NodeStat) {
+        let state = &mut self.state;
+        if id != ROOT {
+            state.forget_owner(id);
+        }
+        let old = state.nodes.acl(id);
+        let acl = state.acls.hold_id(acl_id);
+        state.acls.release(old);
+        state.nodes.set_acl(id, acl);
+        state.put_data(id, data);
+        state.nodes.set_stat(id, &stat);
+        state.renew_digest(id, path);
+        if id != ROOT {
+            state.index_owner(id, stat.owner);
+        }
+    }
+}
+
+impl fmt::Display for LoadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadFault::NoParent(path) => write!(f, "the parent of {path:?} does not precede it"),
+            LoadFault::NoPath(path) => write!(f, "{path:?} is not a node's path"),
+        }
+    }
+}

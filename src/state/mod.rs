@@ -1,0 +1,269 @@
+//! The replicated state: the tree of nodes, the ACL table, sessions and what they own, quotas,
+//! the digest.
+//!
+//! Decides what a committed txn does to all of these (`apply`, total over every txn that can be
+//! decoded), answers every question about them, and writes them out as a snapshot while they
+//! change. Never decides whether a request is allowed, and never consults clock or configuration
+//! beyond the settings it was made with.
+
+mod acls;
+mod apply;
+mod changes;
+mod check;
+mod digest;
+mod loader;
+mod nodes;
+mod owner;
+mod quota;
+mod slab;
+mod snapshot;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::base::{SessionId, Zxid};
+use crate::proto::{Acl, Perms};
+
+pub use acls::AclList;
+pub use changes::{Applied, Change, Changes, PartResult};
+pub use digest::{node_digest, node_digest_after};
+pub use loader::{LoadFault, StateLoader};
+pub use owner::{OwnerKind, TTL_MAX_MS, container_owner, ttl_owner};
+pub use quota::{QuotaExceeded, QuotaLimits, QuotaView};
+pub use view::NodeRef;
+
+use acls::AclTable;
+use nodes::{Nodes, ROOT};
+use quota::Quotas;
+use snapshot::Cursor;
+
+/// The digest log keeps a digest of every zxid that this divides, and so many of them.
+const DIGEST_LOG_INTERVAL: i64 = 128;
+const DIGEST_LOG_ENTRIES: usize = 1024;
+
+/// What the state must know of the configuration: the same on all servers of an ensemble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateSettings {
+    /// Containers aside, whether owners may be TTLs.
+    pub extended_types: bool,
+    /// Whether owners may be TTLs as the first release with TTLs wrote them.
+    pub emulate_353: bool,
+    pub digest: bool,
+    pub hash_seed: u64,
+}
+
+impl Default for StateSettings {
+    fn default() -> StateSettings {
+        StateSettings { extended_types: false, emulate_353: false, digest: true, hash_seed: 0 }
+    }
+}
+
+/// A node while it lives; given to another after its delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub(in crate::state) u32);
+
+impl NodeId {
+    pub const ROOT: NodeId = NodeId(ROOT);
+
+    /// For tables indexed by node.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What is kept of a node besides path, data and ACL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeStat {
+    pub czxid: Zxid,
+    pub mzxid: Zxid,
+    pub pzxid: Zxid,
+    pub ctime: i64,
+    pub mtime: i64,
+    pub version: i32,
+    /// The stored number: the creates below this node. Clients see another, see `NodeRef::stat`.
+    pub cversion: i32,
+    pub aversion: i32,
+    /// A session, or what kind of node this is: see `OwnerKind`.
+    pub owner: i64,
+}
+
+/// How faithful the state is to the txns that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Each txn meets exactly the state its leader prepared it for.
+    Exact,
+    /// Over an image taken while txns were applied: it may contain their effects already. The
+    /// digest on the way is no ensemble's, so it does not enter the digest log.
+    Replay,
+}
+
+/// The replicated state at one zxid.
+pub struct State {
+    settings: StateSettings,
+    nodes: Nodes,
+    acls: AclTable,
+    sessions: BTreeMap<SessionId, i32>,
+    ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
+    ephemeral_count: usize,
+    containers: BTreeSet<NodeId>,
+    ttls: BTreeSet<NodeId>,
+    quotas: Quotas,
+    digest: u64,
+    digest_log: VecDeque<(Zxid, u64)>,
+    last_zxid: Zxid,
+    data_bytes: u64,
+    cursor: Option<Cursor>,
+}
+
+impl State {
+    /// A fresh tree: the root and the server's own nodes.
+    pub fn new(settings: &StateSettings) -> State {
+        let mut state = State::bare(settings);
+        state.add_system_nodes();
+        state
+    }
+
+    /// For recovery: an image comes piece by piece.
+    pub fn loader(settings: &StateSettings) -> StateLoader {
+        StateLoader::new(State::bare(settings))
+    }
+
+    /// The zxid of the last txn applied.
+    pub fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// The tree's digest; 0 where digests are switched off.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The digests at every 128th zxid, the newest 1024, oldest first.
+    pub fn digest_log(&self) -> impl Iterator<Item = (Zxid, u64)> {
+        self.digest_log.iter().copied()
+    }
+
+    /// The node at a path; "" and "/" are the root.
+    pub fn find(&self, path: &str) -> Option<NodeId> {
+        self.nodes.find(path).map(NodeId)
+    }
+
+    pub fn node(&self, id: NodeId) -> NodeRef<'_> {
+        NodeRef::new(self, id)
+    }
+
+    /// The node at a path.
+    pub fn node_at(&self, path: &str) -> Option<NodeRef<'_>> {
+        self.find(path).map(|id| self.node(id))
+    }
+
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, i32)> {
+        self.sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms))
+    }
+
+    pub fn session_timeout_ms(&self, id: SessionId) -> Option<i32> {
+        self.sessions.get(&id).copied()
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The ephemerals of a session.
+    pub fn ephemerals(&self, owner: SessionId) -> impl Iterator<Item = NodeId> {
+        self.ephemerals.get(&owner).into_iter().flatten().copied()
+    }
+
+    pub fn sessions_with_ephemerals(&self) -> impl Iterator<Item = SessionId> {
+        self.ephemerals.keys().copied()
+    }
+
+    /// Java's number, which counts the root twice: 5 on a fresh tree.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len() + 1
+    }
+
+    pub fn ephemeral_count(&self) -> usize {
+        self.ephemeral_count
+    }
+
+    /// The lengths of all paths and data. A path counts in UTF-16 units, as in Java.
+    pub fn approximate_data_size(&self) -> u64 {
+        // The root's other name.
+        self.data_bytes + 1
+    }
+
+    /// The nodes below a node.
+    pub fn descendant_count(&self, id: NodeId) -> usize {
+        if id == NodeId::ROOT {
+            return self.nodes.len() - 1;
+        }
+        let mut count = 0;
+        let mut at = id.0;
+        while let Some(next) = self.nodes.next_below(id.0, at) {
+            (count, at) = (count + 1, next);
+        }
+        count
+    }
+
+    /// How many ids of ACLs the image's nodes used and its table lacked, and no txn since has
+    /// brought: what is still unreadable.
+    pub fn missing_acls(&self) -> usize {
+        self.acls.missing()
+    }
+
+    pub fn acl_count(&self) -> usize {
+        self.acls.len()
+    }
+
+    /// Sessions that own ephemerals and do not exist.
+    pub fn orphans(&self) -> Vec<SessionId> {
+        let is_orphan = |id: &SessionId| !self.sessions.contains_key(id);
+        self.sessions_with_ephemerals().filter(is_orphan).collect()
+    }
+
+    /// The root alone, as a new image begins.
+    fn bare(settings: &StateSettings) -> State {
+        let mut state = State {
+            settings: *settings,
+            nodes: Nodes::new(settings.hash_seed),
+            acls: AclTable::new(),
+            sessions: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            ephemeral_count: 0,
+            containers: BTreeSet::new(),
+            ttls: BTreeSet::new(),
+            quotas: Quotas::default(),
+            digest: 0,
+            digest_log: VecDeque::new(),
+            last_zxid: Zxid::ZERO,
+            data_bytes: 0,
+            cursor: None,
+        };
+        state.acls.hold_slot(acls::OPEN);
+        state.nodes.set_data(ROOT, Some(b""));
+        state.renew_digest(ROOT, "");
+        state
+    }
+
+    /// The server's own nodes, where an image of an older release lacks them.
+    fn add_system_nodes(&mut self) {
+        for path in ["/zookeeper", "/zookeeper/quota", "/zookeeper/config"] {
+            if self.nodes.find(path).is_some() {
+                continue;
+            }
+            let is_config = path.ends_with("config");
+            let readable = [Acl::new(Perms::READ, "world", "anyone")];
+            let acl = match is_config {
+                true => self.acls.hold(&readable),
+                false => self.acls.hold_slot(acls::OPEN),
+            };
+            let aversion = if is_config { -1 } else { 0 };
+            let stat = NodeStat { aversion, ..NodeStat::default() };
+            self.put_node(path, Some(b""), acl, &stat);
+        }
+    }
+}
