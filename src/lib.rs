@@ -17,7 +17,7 @@
 //! | 2 P | [`auth`] | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
 //! | 3 P | [`watch`] | changes to notifications |
-//! | 3 P | `prepare` | request + state + what is in flight to one txn or an error |
+//! | 3 P | [`prepare`] | request + state + what is in flight to one txn or an error |
 //! | 4 P | `zab` | propose, durable, commit: positions and their order |
 //! | 4 P | [`session`] | who is alive: expiry buckets, passwords, ownership |
 //! | 4 P | `serve` | the order of one session's requests; reads and replies |
@@ -45,6 +45,7 @@ pub mod config;
 pub mod disk;
 pub mod history;
 pub mod node;
+pub mod prepare;
 pub mod proto;
 pub mod reactor;
 pub mod session;

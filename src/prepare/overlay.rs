@@ -1,0 +1,130 @@
+//! What is prepared and not applied yet: the latest word about every path it touches.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::base::Zxid;
+use crate::state::{AclList, NodeStat};
+
+/// A node as it will be.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub stat: NodeStat,
+    pub children: usize,
+    pub acl: AclList,
+    pub data_bytes: usize,
+    /// 0 where the tree's digest leaves the node out.
+    pub digest: u32,
+}
+
+/// The latest change of a path; no record: it will be gone.
+struct Change {
+    zxid: Zxid,
+    record: Option<Record>,
+}
+
+/// Paths to their latest changes, in the order they were made, with the way back out of the txn
+/// being prepared.
+pub(super) struct Overlay {
+    changes: HashMap<Arc<str>, Change, FixedState>,
+    /// Every change, oldest first; a path that changes again stands here again.
+    order: VecDeque<(Zxid, Arc<str>)>,
+    tree_digest: u64,
+    zxid: Zxid,
+    /// What the txn being prepared displaced, and the digest before it.
+    displaced: Vec<(Arc<str>, Option<Change>)>,
+    digest_before: u64,
+}
+
+impl Overlay {
+    pub(super) fn new(hash_seed: u64) -> Overlay {
+        Overlay {
+            changes: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            order: VecDeque::new(),
+            tree_digest: 0,
+            zxid: Zxid::ZERO,
+            displaced: Vec::new(),
+            digest_before: 0,
+        }
+    }
+
+    /// A txn begins. With nothing in flight the state's digest is the one to go on from.
+    pub(super) fn begin(&mut self, zxid: Zxid, applied_digest: u64) {
+        if let Some((last, _)) = self.order.back() {
+            assert!(*last < zxid, "zxids rise from one preparation to the next");
+        } else {
+            self.tree_digest = applied_digest;
+        }
+        self.zxid = zxid;
+        self.displaced.clear();
+        self.digest_before = self.tree_digest;
+    }
+
+    /// `None`: nothing in flight touches the path; `Some(None)`: it will be gone.
+    pub(super) fn find(&self, path: &str) -> Option<Option<&Record>> {
+        self.changes.get(path).map(|change| change.record.as_ref())
+    }
+
+    /// What the path will be after the txn being prepared, whose digest was `old_digest` before.
+    pub(super) fn put(&mut self, path: &str, old_digest: u32, record: Option<Record>) {
+        let new_digest = record.as_ref().map_or(0, |r| r.digest);
+        self.tree_digest = self
+            .tree_digest
+            .wrapping_sub(u64::from(old_digest))
+            .wrapping_add(u64::from(new_digest));
+        let path: Arc<str> = match self.changes.get_key_value(path) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(path),
+        };
+        let change = Change { zxid: self.zxid, record };
+        let before = self.changes.insert(Arc::clone(&path), change);
+        // A second change by one txn replaces its first; the order holds one entry of both.
+        if before.as_ref().is_none_or(|b| b.zxid != self.zxid) {
+            self.order.push_back((self.zxid, Arc::clone(&path)));
+            self.displaced.push((path, before));
+        }
+    }
+
+    /// The txn being prepared will not be: all is as before it began.
+    pub(super) fn roll_back(&mut self) {
+        while let Some((path, before)) = self.displaced.pop() {
+            let undone = self.order.pop_back();
+            assert!(undone.is_some_and(|(zxid, _)| zxid == self.zxid), "only its own is undone");
+            match before {
+                Some(change) => drop(self.changes.insert(path, change)),
+                None => drop(self.changes.remove(&path)),
+            }
+        }
+        self.tree_digest = self.digest_before;
+    }
+
+    pub(super) fn applied(&mut self, zxid: Zxid) {
+        // What was displaced may be older than what is applied: there is no way back any more.
+        self.displaced.clear();
+        while self.order.front().is_some_and(|(changed, _)| *changed <= zxid) {
+            let Some((changed, path)) = self.order.pop_front() else { return };
+            if self.changes.get(&path).is_some_and(|change| change.zxid == changed) {
+                self.changes.remove(&path);
+            }
+        }
+        assert!(!self.order.is_empty() || self.changes.is_empty(), "each change has its entry");
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.changes.clear();
+        self.order.clear();
+        self.displaced.clear();
+    }
+
+    pub(super) fn tree_digest(&self) -> u64 {
+        self.tree_digest
+    }
+
+    /// Every path in flight with what it will be, oldest change first; a path may come twice.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Option<&Record>)> {
+        self.order.iter().filter_map(|(_, path)| Some((path.as_ref(), self.find(path)?)))
+    }
+}
