@@ -12,6 +12,7 @@ use crate::history::{
 };
 use crate::proto::{Entry, Writer};
 
+use super::log_recovery::replay_logs;
 use super::mem_disk::{Chance, MemDisk};
 use super::tests::{append, entry};
 use super::*;

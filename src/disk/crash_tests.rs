@@ -8,6 +8,7 @@ use crate::base::{Fatal, Zxid};
 use crate::history::{StorageEvent, log_name};
 use crate::proto::Entry;
 
+use super::log_recovery::replay_logs;
 use super::mem_disk::{Chance, MemDisk};
 use super::tests::{append, entry};
 use super::*;

@@ -20,6 +20,9 @@ mod log_writer;
 mod mem_disk;
 mod prepare;
 mod real;
+mod recover;
+#[cfg(test)]
+mod recover_tests;
 mod segment;
 mod settings;
 mod snapshot_file;
@@ -31,10 +34,9 @@ mod window;
 
 pub use chores::Chores;
 pub use dirs::Dirs;
-pub use log_recovery::{EachEntry, replay_logs};
 pub use log_writer::LogWriter;
-pub use prepare::{prepare_dirs, remove_drafts};
 pub use real::RealDisk;
+pub use recover::{Recovered, recover};
 pub use settings::StorageSettings;
 pub use threads::StorageThreads;
 

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use crate::base::limits;
 use crate::history::Compression;
+use crate::state::StateSettings;
 
 /// Paths are those of the configuration: `version-2` is below them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StorageSettings {
     pub data_dir: PathBuf,
     /// `dataLogDir`, the same as `data_dir` where it is not set.
@@ -25,6 +26,10 @@ pub struct StorageSettings {
     pub preallocate_bytes: u64,
     /// `zookeeper.snapshot.compression.method`
     pub compression: Compression,
+    /// `zookeeper.serializeLastProcessedZxid.enabled`
+    pub trailing_zxid: bool,
+    /// What the state that recovery builds is told.
+    pub state: StateSettings,
     /// Last txns that recovery leaves unapplied, for a leader to confirm or to cut.
     pub hold_back: usize,
     /// How far behind the end un-synced bytes may lie; smaller in tests.
@@ -45,6 +50,8 @@ impl StorageSettings {
             sync_warning_ms: 1000,
             preallocate_bytes: 64 * 1024 * 1024,
             compression: Compression::None,
+            trailing_zxid: true,
+            state: StateSettings::default(),
             hold_back: 0,
             unsynced_bytes: limits::UNSYNCED_BYTES as u64,
         }

@@ -10,6 +10,7 @@ use crate::base::{SessionId, Ticket, WallMillis, Zxid};
 use crate::history::{EpochFile, StorageCommand, StorageEvent, append_record};
 use crate::proto::{Entry, Txn, TxnHeader};
 
+use super::log_recovery::replay_logs;
 use super::*;
 
 /// A directory of its own for each test, gone at its end.
