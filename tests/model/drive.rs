@@ -99,7 +99,8 @@ impl Pair {
                 bursts.push(Vec::new());
             }
             bursts.last_mut().expect("never empty").push(op.clone());
-            if alone {
+            // Apache looks at the ACL that is applied, not at the one under way.
+            if alone || matches!(op, Op::SetAcl(..)) {
                 bursts.push(Vec::new());
             }
         }

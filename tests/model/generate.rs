@@ -53,8 +53,11 @@ pub enum Step {
 
 pub fn sequence(seed: u64) -> Vec<Step> {
     let mut chance = Chance::new(seed);
-    let quotas = chance.one_in(4);
+    let quotas = chance.one_in(3);
     let (mut steps, mut operations) = (Vec::new(), 0);
+    if quotas {
+        steps.push(Step::Burst(0, limited(&mut chance)));
+    }
     while operations < OPERATIONS {
         let slot = chance.below(SLOTS);
         let step = match chance.below(40) {
@@ -144,7 +147,10 @@ fn operation(chance: &mut Chance, quotas: bool) -> Op {
     }
 }
 
-const GOOD: [&str; 9] = ["/a", "/b", "/c", "/a/a", "/a/b", "/b/a", "/b/é", "/a/b/c", "/a/b/d"];
+const GOOD: [&str; 14] = [
+    "/a", "/a", "/a", "/b", "/b", "/b", "/c", "/a/a", "/a/b", "/a/b", "/b/a", "/b/é", "/a/b/c",
+    "/a/b/d",
+];
 
 fn path(chance: &mut Chance) -> String {
     let system = ["/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota", "/zookeeper/x"];
@@ -302,27 +308,44 @@ fn lists(chance: &mut Chance) -> Lists {
     Lists { behind, data, exist, child, persistent, recursive }
 }
 
+const LIMITS: [&str; 4] = [
+    "count=3,bytes=100",
+    "count=-1,bytes=-1=;byteHardLimit=30;countHardLimit=2",
+    "count=5,bytes=-1=;countHardLimit=2",
+    "count=-1,bytes=-1=;byteHardLimit=60",
+];
+
+fn make(path: &str, text: &str) -> Op {
+    let acl = Some(vec![entry(31, "world", "anyone")]);
+    let data = Some(text.as_bytes().to_vec());
+    Op::Create(NewNode { op: CREATE, path: path.to_owned(), data, acl, flags: 0, ttl: -1 })
+}
+
+/// A quota that holds from the start.
+fn limited(chance: &mut Chance) -> Vec<Op> {
+    let base = chance.pick(&["/zookeeper/quota/a", "/zookeeper/quota/b"]);
+    let limits = chance.pick(&LIMITS);
+    vec![
+        make(base, ""),
+        make(&format!("{base}/zookeeper_limits"), limits),
+        make(&format!("{base}/zookeeper_stats"), "count=0,bytes=0"),
+    ]
+}
+
 /// Quota nodes are made by clients; the server counts into them.
 fn quota(chance: &mut Chance) -> Op {
     let base = chance.pick(&["/zookeeper/quota/a", "/zookeeper/quota/a/b", "/zookeeper/quota/b"]);
-    let limits = [
-        "count=3,bytes=100",
-        "count=-1,bytes=-1=;byteHardLimit=40;countHardLimit=3",
-        "count=5,bytes=-1=;countHardLimit=4",
-        "count=-1,bytes=-1=;byteHardLimit=60",
-    ];
     let (name, text) = match chance.below(3) {
         0 => ("", ""),
-        1 => ("/zookeeper_limits", chance.pick(&limits)),
+        1 => ("/zookeeper_limits", chance.pick(&LIMITS)),
         _ => ("/zookeeper_stats", "count=0,bytes=0"),
     };
     let path = format!("{base}{name}");
-    let acl = Some(vec![entry(31, "world", "anyone")]);
     let data = Some(text.as_bytes().to_vec());
     match chance.below(10) {
         0 => Op::Delete(path, -1),
         1 | 2 => Op::Read(GET_DATA, path, true),
         3 if name == "/zookeeper_limits" => Op::SetData(path, data, -1),
-        _ => Op::Create(NewNode { op: CREATE, path, data, acl, flags: 0, ttl: -1 }),
+        _ => make(&path, text),
     }
 }

@@ -78,7 +78,13 @@ fn trouble(target: Target, steps: &[Step]) -> Option<String> {
     fresh(&server, target).run(steps).err()
 }
 
+/// Long data is shown short.
+fn brief(text: &str) -> String {
+    text.replace("7, 7, 7, 7, 7, 7, 7, 7, ", "")
+}
+
 fn report(target: Target, seed: u64, why: &str, log: &str, shrinks: bool) {
+    let why = brief(why);
     println!("{target:?}: seed {seed}: {why}\n--- the server's last lines\n{log}\n---");
     let again = |steps: &[Step]| trouble(target, steps);
     let steps = sequence(seed);
@@ -87,9 +93,9 @@ fn report(target: Target, seed: u64, why: &str, log: &str, shrinks: bool) {
         return;
     }
     let (least, why) = shrink::least(steps, again);
-    println!("shrunk to {} steps: {why}", least.len());
+    println!("shrunk to {} steps: {}", least.len(), brief(&why));
     for step in least {
-        println!("  {step:?}");
+        println!("  {}", brief(&format!("{step:?}")));
     }
 }
 

@@ -38,11 +38,19 @@ pub struct Model {
     pub conns: BTreeMap<usize, Conn>,
     watches: Watches,
     manners: Manners,
-    /// Opcode and error code, how often.
-    pub seen: BTreeMap<(i32, i32), u64>,
+    pub seen: Seen,
 }
 
 type Answer = (i32, Vec<Piece>);
+
+/// Opcode and error code, how often.
+pub type Seen = BTreeMap<(i32, i32), u64>;
+
+/// Rows of the table that are no opcode: what a part of a multi or multiRead answered, and any
+/// opcode that no server knows.
+pub const IN_MULTI: i32 = 10_014;
+pub const IN_MULTI_READ: i32 = 10_022;
+pub const UNKNOWN: i32 = 10_099;
 
 impl Model {
     pub fn new(zxid: i64, manners: Manners) -> Model {
@@ -88,10 +96,18 @@ impl Model {
             self.conns.get_mut(&slot).expect("connected").ends = true;
             self.watches.forget(slot);
         }
-        *self.seen.entry((op.code(), err)).or_default() += 1;
+        self.note(op, err);
         let mut pieces = vec![header(xid, zxid, err)];
         pieces.extend(body);
         self.due(slot, format!("reply to {op:?}"), pieces, false);
+    }
+
+    fn note(&mut self, op: &Op, err: i32) {
+        let code = match op {
+            Op::Unknown(code) if *code != CHECK => UNKNOWN,
+            _ => op.code(),
+        };
+        *self.seen.entry((code, err)).or_default() += 1;
     }
 
     fn due(&mut self, slot: usize, what: String, pieces: Vec<Piece>, any_order: bool) {
@@ -136,7 +152,7 @@ impl Model {
             Op::DeleteContainer(path) => work.delete_container(path),
             Op::Reconfig => Err(-123),
             Op::Multi(parts) => {
-                let (err, body, changes, tree) = multi(work, parts);
+                let (err, body, changes, tree) = multi(work, parts, &mut self.seen);
                 if let Some(tree) = tree {
                     self.tree = tree;
                 }
@@ -332,7 +348,7 @@ impl Model {
         Ok(body)
     }
 
-    fn multi_read(&self, who: &Who, parts: &[Part]) -> Vec<Piece> {
+    fn multi_read(&mut self, who: &Who, parts: &[Part]) -> Vec<Piece> {
         let mut body = Vec::new();
         for part in parts {
             let (code, path) = match part {
@@ -346,6 +362,7 @@ impl Model {
                     body.extend(pieces);
                 }
                 Err(err) => {
+                    *self.seen.entry((IN_MULTI_READ, err)).or_default() += 1;
                     body.extend(multi_header(-1, err));
                     body.push(Piece::int(err));
                 }
@@ -457,7 +474,7 @@ fn multi_end() -> [Piece; 3] {
 
 type MultiOutcome = (i32, Vec<Piece>, Vec<Change>, Option<Tree>);
 
-fn multi(mut work: Work<'_>, parts: &[Part]) -> MultiOutcome {
+fn multi(mut work: Work<'_>, parts: &[Part], seen: &mut Seen) -> MultiOutcome {
     if is_garbled(parts) {
         return (MARSHALLING, Vec::new(), Vec::new(), None);
     }
@@ -467,7 +484,10 @@ fn multi(mut work: Work<'_>, parts: &[Part]) -> MultiOutcome {
         match work.part(part) {
             Ok(result) => done.push(result),
             Err(MARSHALLING) => return (MARSHALLING, Vec::new(), Vec::new(), None),
-            Err(code) => return (0, failed(at, code, parts.len()), Vec::new(), None),
+            Err(code) => {
+                *seen.entry((IN_MULTI, code)).or_default() += 1;
+                return (0, failed(at, code, parts.len()), Vec::new(), None);
+            }
         }
     }
     let mut body = Vec::new();

@@ -1,13 +1,12 @@
 //! Every opcode with every error code a standalone server can answer it with.
 
-use std::collections::BTreeMap;
-
+use crate::model::{IN_MULTI, IN_MULTI_READ, Seen, UNKNOWN};
 use crate::ops::*;
 
 /// What every write that makes a node can meet.
 const CREATES: [i32; 8] = [0, -8, -101, -102, -108, -110, -114, -125];
 
-const ROWS: [(&str, i32, &[i32]); 31] = [
+const ROWS: [(&str, i32, &[i32]); 33] = [
     ("create", CREATE, &CREATES),
     ("create2", CREATE2, &CREATES),
     ("createContainer", CREATE_CONTAINER, &CREATES),
@@ -38,7 +37,9 @@ const ROWS: [(&str, i32, &[i32]); 31] = [
     ("reconfig", RECONFIG, &[-123]),
     ("check alone", CHECK, &[-6]),
     ("closeSession", CLOSE_SESSION, &[0]),
-    ("unknown", 99, &[-6]),
+    ("unknown", UNKNOWN, &[-6]),
+    ("first fault in multi", IN_MULTI, &[-8, -101, -102, -103, -108, -110, -111, -114, -125]),
+    ("fault in multiRead", IN_MULTI_READ, &[-101, -102]),
 ];
 
 fn is_reachable(op: i32, code: i32, guards_reaper: bool) -> bool {
@@ -47,7 +48,7 @@ fn is_reachable(op: i32, code: i32, guards_reaper: bool) -> bool {
 }
 
 /// Prints the table; answers the rows that no operation reached.
-pub fn table(seen: &BTreeMap<(i32, i32), u64>, guards_reaper: bool) -> Vec<String> {
+pub fn table(seen: &Seen, guards_reaper: bool) -> Vec<String> {
     let mut missing = Vec::new();
     let mut shown = Vec::new();
     for (name, op, codes) in ROWS {
