@@ -121,6 +121,7 @@ fn hold(target: Target, arguments: &Arguments) -> Result<(), String> {
     if arguments.sequences >= SEQUENCES && !missing.is_empty() {
         return Err(format!("{target:?}: never seen: {}", missing.join(", ")));
     }
+    println!("{} passed, 0 failed", arguments.sequences);
     Ok(())
 }
 

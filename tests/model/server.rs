@@ -127,7 +127,8 @@ fn zkd(folder: &Path, port: u16) -> Child {
     }
     let path = folder.join("zoo.cfg");
     std::fs::write(&path, cfg).expect("zoo.cfg");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zkd"));
+    let built = std::env::var("ZKD_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_zkd").to_owned());
+    let mut command = Command::new(built);
     command.arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file(folder));
     command.spawn().expect("zkd runs")
 }
