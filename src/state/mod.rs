@@ -72,6 +72,11 @@ impl NodeId {
     pub fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// The way back from such a table.
+    pub fn from_index(index: u32) -> NodeId {
+        NodeId(index)
+    }
 }
 
 /// What is kept of a node besides path, data and ACL.

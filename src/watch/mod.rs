@@ -20,6 +20,7 @@ use std::sync::Arc;
 use crate::base::limits::WATCH_SWEEP_PLACES;
 use crate::base::{ConnId, Zxid};
 use crate::proto::{Acl, AddWatchMode, EventKind, SetWatches, parent_and_name};
+use crate::state::{Change, Changes, NodeId, State};
 
 use holders::Flags;
 pub use listing::{ConnListing, Listed, PathListing};
@@ -136,8 +137,28 @@ impl WatchTable {
         }
     }
 
+    /// Tells of the changes of one txn, in their order.
+    pub fn fire(&mut self, changes: &Changes, deliver: &mut Deliver<'_>) {
+        for change in changes.iter() {
+            match change {
+                Change::Created { id, path, parent, acl, parent_acl } => {
+                    let (id, parent) = (id.index() as u32, parent.index() as u32);
+                    self.on_created(id, path, parent, [acl, parent_acl], deliver);
+                }
+                Change::Deleted { id, path, parent, acl, parent_acl } => {
+                    let (id, parent) = (id.index() as u32, parent.index() as u32);
+                    self.on_deleted(id, path, parent, [acl, parent_acl], deliver);
+                }
+                Change::DataChanged { id, path, acl } => {
+                    self.on_data_changed(id.index() as u32, path, acl, deliver);
+                }
+                Change::SessionClosed(_) | Change::SessionCreated(_) => {}
+            }
+        }
+    }
+
     /// A node appeared: its path's data watchers hear of it, then its parent's child watchers.
-    pub fn on_created(
+    fn on_created(
         &mut self,
         id: u32,
         path: &str,
@@ -153,7 +174,7 @@ impl WatchTable {
 
     /// A node went: data watchers, then child watchers who have not heard of it, then its
     /// parent's child watchers.
-    pub fn on_deleted(
+    fn on_deleted(
         &mut self,
         id: u32,
         path: &str,
@@ -168,7 +189,7 @@ impl WatchTable {
         self.on_children_changed(parent, path, parent_acl, deliver);
     }
 
-    pub fn on_data_changed(
+    fn on_data_changed(
         &mut self,
         id: u32,
         path: &str,
@@ -282,6 +303,21 @@ impl WatchTable {
     }
 }
 
+impl Tree for State {
+    fn id_of(&self, path: &str) -> Option<u32> {
+        self.find(path).map(|id| id.index() as u32)
+    }
+
+    fn changed(&self, id: u32) -> (Zxid, Zxid) {
+        let stat = self.node(NodeId::from_index(id)).node_stat();
+        (stat.mzxid, stat.pzxid)
+    }
+
+    fn write_path(&self, id: u32, out: &mut String) {
+        self.node(NodeId::from_index(id)).write_path(out);
+    }
+}
+
 /// Where a path's watches stand. The empty path finds the root, but what is watched under that
 /// name is told nothing: changes never name it.
 fn place_of(tree: &impl Tree, path: &str) -> Option<u32> {
@@ -300,5 +336,7 @@ fn flags_of_kind(kind: i32) -> Flags {
     }
 }
 
+#[cfg(test)]
+mod state_tests;
 #[cfg(test)]
 mod tests;

@@ -156,19 +156,19 @@ fn a_connection_that_asks_for_too_much_is_named() {
 }
 
 /// Modes as Java numbers them: standard, persistent, recursive.
-const ONCE: u8 = 1;
-const PERSISTENT: u8 = 2;
-const RECURSIVE: u8 = 4;
+pub(super) const ONCE: u8 = 1;
+pub(super) const PERSISTENT: u8 = 2;
+pub(super) const RECURSIVE: u8 = 4;
 
 #[derive(Default)]
-struct Manager {
+pub(super) struct Manager {
     paths: BTreeMap<String, BTreeMap<u32, u8>>,
     /// Connections in Java's second map; they stay in it when their watches fire.
     listed: BTreeSet<u32>,
 }
 
 impl Manager {
-    fn add(&mut self, path: &str, who: u32, mode: u8) {
+    pub fn add(&mut self, path: &str, who: u32, mode: u8) {
         *self.paths.entry(path.to_owned()).or_default().entry(who).or_default() |= mode;
         self.listed.insert(who);
     }
@@ -195,7 +195,7 @@ impl Manager {
         true
     }
 
-    fn forget(&mut self, who: u32) {
+    pub fn forget(&mut self, who: u32) {
         self.paths.values_mut().for_each(|w| {
             w.remove(&who);
         });
@@ -203,7 +203,7 @@ impl Manager {
         self.listed.remove(&who);
     }
 
-    fn trigger(&mut self, path: &str) -> BTreeSet<u32> {
+    pub fn trigger(&mut self, path: &str) -> BTreeSet<u32> {
         let mut told = BTreeSet::new();
         let mut at = path.to_owned();
         loop {
@@ -231,7 +231,7 @@ impl Manager {
         told
     }
 
-    fn total(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.paths.values().map(|w| w.len()).sum()
     }
 }
