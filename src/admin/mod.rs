@@ -5,6 +5,7 @@
 //! server (what a word asks to be changed is handed back as an `Ask`).
 
 mod conf;
+mod gather;
 mod listing;
 mod mntr;
 mod report;
@@ -13,6 +14,7 @@ mod text;
 mod word;
 
 pub use conf::{Conf, Environment, QuorumConf};
+pub use gather::{Parts, quota_gauges, state_report};
 pub use listing::{ConnView, Listing, SessionUse, Source, WatchLine};
 pub use report::{
     DirReport, LeaderReport, Mode, NetReport, NodeReport, PeerReport, QuotaGauges, Report,
@@ -21,5 +23,7 @@ pub use report::{
 pub use short::{Ask, Begun, begin};
 pub use word::{Whitelist, Word};
 
+#[cfg(test)]
+mod gather_tests;
 #[cfg(test)]
 mod tests;
