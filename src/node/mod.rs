@@ -3,6 +3,222 @@
 //! Decides the order of a turn and wires the rooms to each other. Never reads a clock, a socket or
 //! a file: the reactor and the simulator perform what it says.
 
+mod clients;
+mod conns;
+mod look;
 mod seam;
+mod settings;
+mod snapshots;
+mod throttle;
+mod turn;
+mod upkeep;
+mod view;
+mod writes;
 
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+
+use crate::auth::{Identities, Providers};
+use crate::base::{
+    ConnId, Instant, Now, Rng, ServerMetrics, ServerStats, SessionId, Ticket, Xid, Zxid,
+};
+use crate::config::Config;
+use crate::prepare::Prepare;
+use crate::proto::Entry;
+use crate::session::Sessions;
+use crate::state::{Applied, State};
+use crate::watch::WatchTable;
+use crate::zab::Leading;
+
+use conns::Conns;
+pub use look::ConnLook;
 pub use seam::{CloseReason, Effect, Effects, Event};
+use settings::Settings;
+use snapshots::Snapshots;
+use throttle::{ConnectThrottle, RateLimit};
+use upkeep::Reaper;
+pub use view::View;
+
+/// What a node starts from: what recovery found on the disk.
+pub struct Start {
+    pub state: State,
+    /// Logged and not yet applied, ascending: held back until a leader is established.
+    pub tail: Vec<Entry>,
+    pub last_logged: Zxid,
+    /// When the data directory was made by this program, for the purge's first day.
+    pub is_new_directory: bool,
+}
+
+/// Whose a proposal is, and so what its commit leads to.
+#[derive(Clone, Debug)]
+enum Origin {
+    Client { conn: ConnId, xid: Xid, op: i32 },
+    NewSession { session: SessionId, conn: ConnId },
+    Expiry { session: SessionId },
+    Reaper,
+}
+
+/// A request of the server's own.
+#[derive(Clone, Debug)]
+enum ServerRequest {
+    CreateSession { session: SessionId, timeout_ms: i32, conn: ConnId },
+    CloseSession { session: SessionId },
+    Reap { path: String },
+}
+
+/// Where the process stands between serving and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Serving,
+    Draining,
+    Finished,
+}
+
+/// Numbers storage commands.
+#[derive(Debug, Default)]
+struct Tickets(Ticket);
+
+impl Tickets {
+    fn next(&mut self) -> Ticket {
+        self.0 = self.0.next();
+        self.0
+    }
+}
+
+/// One server.
+pub struct Node {
+    settings: Settings,
+    now: Now,
+    rng: Rng,
+    life: Life,
+
+    state: State,
+    providers: Providers,
+    own_ids: Identities,
+    prepare: Prepare,
+    leading: Leading<Origin>,
+    tickets: Tickets,
+    watches: WatchTable,
+    sessions: Sessions,
+    applied: Applied,
+
+    conns: Conns,
+    by_session: HashMap<SessionId, ConnId, FixedState>,
+    /// Connections with work left over from an earlier turn.
+    runnable: VecDeque<ConnId>,
+    /// Connections not read because too much is outstanding on the whole server.
+    held_back: VecDeque<ConnId>,
+    inbox: VecDeque<ServerRequest>,
+    unprepared_bytes: usize,
+    /// Of the log file that is written, for its size limit.
+    log_bytes: u64,
+    outstanding: usize,
+
+    snapshots: Snapshots,
+    reaper: Reaper,
+    purge_due: Option<Instant>,
+    last_due: Option<Instant>,
+    connect_throttle: ConnectThrottle,
+    warnings: RateLimit,
+
+    metrics: ServerMetrics,
+    stats: ServerStats,
+    started: Instant,
+    dir_sizes: Option<(u64, u64)>,
+}
+
+impl Node {
+    /// A standalone server: a leader with one voter, established at once, so that what recovery
+    /// held back is committed now and ephemerals without a session go.
+    pub fn new(config: &Config, start: Start, now: Now, rng_seed: u64) -> Result<Node, String> {
+        let mut rng = Rng::new(rng_seed);
+        let settings = Settings::of(config, rng.next_u64());
+        let providers = Providers::new(&settings.auth)?;
+        let applied_zxid = start.state.last_zxid();
+        let mut node = Node {
+            now,
+            life: Life::Serving,
+            providers,
+            own_ids: Identities::none(),
+            prepare: Prepare::new(settings.prepare.clone()),
+            leading: Leading::new(start.last_logged, start.last_logged.max(applied_zxid)),
+            tickets: Tickets::default(),
+            watches: WatchTable::new(rng.next_u64()),
+            sessions: Sessions::new(settings.tick_ms, settings.server_id, now.mono),
+            applied: Applied::default(),
+            conns: Conns::default(),
+            by_session: HashMap::with_hasher(FixedState::with_seed(rng.next_u64())),
+            runnable: VecDeque::new(),
+            held_back: VecDeque::new(),
+            inbox: VecDeque::new(),
+            unprepared_bytes: 0,
+            log_bytes: 0,
+            outstanding: 0,
+            snapshots: Snapshots::new(&settings, &mut rng),
+            reaper: Reaper::new(&settings, now.mono),
+            purge_due: settings.first_purge(now.mono, start.is_new_directory),
+            last_due: None,
+            connect_throttle: ConnectThrottle::new(&settings, now.mono, rng.next_u64()),
+            warnings: RateLimit::default(),
+            metrics: ServerMetrics::default(),
+            stats: ServerStats::default(),
+            started: now.mono,
+            dir_sizes: None,
+            rng,
+            settings,
+            state: start.state,
+        };
+        node.establish_role(start.tail);
+        Ok(node)
+    }
+
+    /// Commits the recovered tail, tracks every session with a full timeout, and closes those
+    /// whose ephemerals outlived them.
+    fn establish_role(&mut self, tail: Vec<Entry>) {
+        for entry in tail {
+            self.applied.clear();
+            let mode = crate::state::Mode::Exact;
+            self.state.apply(&entry.header, &entry.txn, mode, &mut self.applied);
+        }
+        self.applied.clear();
+        for (session, timeout_ms) in self.state.sessions() {
+            self.sessions.track(session, timeout_ms, self.now.mono);
+        }
+        for session in self.state.orphans() {
+            log::info!("Closing session 0x{session:x}: its ephemeral nodes outlived it");
+            self.inbox.push_back(ServerRequest::CloseSession { session });
+        }
+    }
+}
+
+/// The operation's name in `cons`, as Java's.
+fn op_name(op: i32) -> &'static str {
+    match op {
+        1 | 15 | 19 | 21 => "CREA",
+        2 | 20 => "DELE",
+        3 => "EXIS",
+        4 => "GETD",
+        5 => "SETD",
+        6 => "GETA",
+        7 => "SETA",
+        8 | 12 => "GETC",
+        9 => "SYNC",
+        11 => "PING",
+        13 => "CHEC",
+        14 => "MULT",
+        16 => "RECO",
+        17 => "CHKW",
+        18 => "REMW",
+        22 => "MLTR",
+        101 => "SETW",
+        103 => "GETE",
+        104 => "GETACN",
+        105 => "STW2",
+        106 => "ADDW",
+        107 => "HOMI",
+        -10 => "SESS",
+        -11 => "CLOS",
+        _ => "NA",
+    }
+}

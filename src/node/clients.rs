@@ -1,0 +1,407 @@
+//! Connections come, shake hands, ask, and go.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::auth::Identities;
+use crate::base::{ConnId, SessionId, Xid, Zxid, limits};
+use crate::proto::{
+    ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader, Writer,
+    begin_frame, end_frame, write_reply,
+};
+use crate::serve::{self, HandshakeContext, Order, Refusal, Slot, Verdict};
+use crate::session;
+
+use super::conns::{Conn, ConnStats, Pauses, Phase};
+use super::seam::{CloseReason, Effect, Effects};
+use super::{Life, Node, Origin, ServerRequest};
+
+impl Node {
+    pub(super) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr) {
+        self.conns.insert(Conn {
+            id: conn,
+            peer,
+            phase: Phase::AwaitConnect,
+            ids: Identities::of_peer(peer.ip()),
+            session: SessionId::NONE,
+            timeout_ms: 0,
+            read_only: None,
+            order: Order::default(),
+            pauses: Pauses::default(),
+            is_runnable: false,
+            stats: ConnStats::new(self.now),
+        });
+    }
+
+    pub(super) fn on_closed(&mut self, id: ConnId, reason: CloseReason) {
+        let Some(conn) = self.conns.remove(id) else { return };
+        if let CloseReason::BadLength(length) = reason
+            && self.warnings.admits(self.now.mono)
+        {
+            log::warn!("Len error. A message from {} with advertised length of {length} is either a \
+                malformed message or too large to process", conn.peer);
+        }
+        self.unprepared_bytes -= conn.order.unprepared_bytes();
+        self.outstanding -= conn.order.len();
+        self.watches.forget(id);
+        if self.by_session.get(&conn.session) == Some(&id) {
+            self.by_session.remove(&conn.session);
+        }
+    }
+
+    pub(super) fn on_backlog(&mut self, id: ConnId, bytes: usize, out: &mut Effects) {
+        let Some(conn) = self.conns.find(id) else { return };
+        if bytes > limits::CONN_BACKLOG_CLOSE {
+            log::warn!("Closing {}: it does not read, {bytes} bytes wait for it", conn.peer);
+            self.close(id, false, out);
+        } else if bytes >= limits::CONN_BACKLOG_PAUSE {
+            if conn.pauses.set(Pauses::BACKLOG) {
+                out.push(Effect::Pause { conn: id });
+            }
+        } else if conn.pauses.clear(Pauses::BACKLOG) {
+            out.push(Effect::Resume { conn: id });
+            self.make_runnable(id);
+        }
+    }
+
+    /// Ends a connection. Its table entry goes when the reactor says that it is closed.
+    pub(super) fn close(&mut self, id: ConnId, after_flush: bool, out: &mut Effects) {
+        let Some(conn) = self.conns.find(id) else { return };
+        let was_closing = matches!(conn.phase, Phase::Closing);
+        conn.phase = Phase::Closing;
+        if !was_closing || !after_flush {
+            out.push(Effect::Close { conn: id, after_flush });
+        }
+        let session = conn.session;
+        self.watches.forget(id);
+        if self.by_session.get(&session) == Some(&id) {
+            self.by_session.remove(&session);
+        }
+    }
+
+    pub(super) fn on_frame(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
+        if !matches!(self.life, Life::Serving) {
+            return;
+        }
+        self.metrics.bytes_received_count.add(4 + body.len() as u64);
+        let Some(conn) = self.conns.find(id) else { return };
+        conn.stats.received += 1;
+        conn.stats.last_heard = self.now.mono;
+        self.stats.packets_received.one();
+        match &mut conn.phase {
+            Phase::AwaitConnect => self.on_connect(id, body, out),
+            Phase::AwaitSession { early } => {
+                if early.len() < limits::CONN_QUEUED_REQUESTS {
+                    early.push_back(body.into());
+                } else {
+                    self.close(id, false, out);
+                }
+            }
+            Phase::Open => self.on_request(id, body, out),
+            Phase::Closing => {}
+        }
+    }
+
+    fn on_connect(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
+        let Ok(request) = ConnectRequest::read(body) else {
+            return self.close(id, false, out);
+        };
+        if !self.connect_throttle.admits(&request, self.now.mono) {
+            self.metrics.connection_rejected.one();
+            return self.close(id, false, out);
+        }
+        self.metrics.connection_request_count.one();
+        let context = HandshakeContext {
+            last_zxid: self.state.last_zxid(),
+            min_timeout_ms: self.settings.min_session_timeout_ms,
+            max_timeout_ms: self.settings.max_session_timeout_ms,
+            read_only: false,
+        };
+        let Some(conn) = self.conns.find(id) else { return };
+        conn.read_only = request.read_only;
+        match serve::judge(&request, &context) {
+            Verdict::Refuse(refusal) => {
+                if let Refusal::Ahead(seen) = refusal
+                    && self.warnings.admits(self.now.mono)
+                {
+                    log::info!(
+                        "Refusing session(0x{:x}) request for client {} as it has seen zxid 0x{seen:x} \
+                         our last zxid is 0x{:x} client must try another server",
+                        request.session, conn.peer, context.last_zxid
+                    );
+                }
+                self.close(id, false, out);
+            }
+            Verdict::Create { timeout_ms } => self.create_session(id, timeout_ms, out),
+            Verdict::Reopen { session, timeout_ms, password } => {
+                self.reopen_session(id, session, timeout_ms, password, out);
+            }
+        }
+    }
+
+    fn create_session(&mut self, id: ConnId, timeout_ms: i32, out: &mut Effects) {
+        let session = self.sessions.next_id();
+        self.sessions.track(session, timeout_ms, self.now.mono);
+        let Some(conn) = self.conns.find(id) else { return };
+        conn.session = session;
+        conn.timeout_ms = timeout_ms;
+        conn.phase = Phase::AwaitSession { early: VecDeque::new() };
+        if conn.pauses.set(Pauses::HANDSHAKE) {
+            out.push(Effect::Pause { conn: id });
+        }
+        self.by_session.insert(session, id);
+        self.inbox.push_back(ServerRequest::CreateSession { session, timeout_ms, conn: id });
+    }
+
+    fn reopen_session(
+        &mut self,
+        id: ConnId,
+        session: SessionId,
+        timeout_ms: i32,
+        password: Option<[u8; 16]>,
+        out: &mut Effects,
+    ) {
+        // The present holder goes before the password is looked at, as in Java.
+        if let Some(&holder) = self.by_session.get(&session) {
+            self.close(holder, false, out);
+        }
+        let fits = password.is_some_and(|p| session::check_password(session, &p));
+        let is_alive = fits && self.sessions.touch_for(session, timeout_ms, self.now.mono);
+        let Some(conn) = self.conns.find(id) else { return };
+        if !is_alive {
+            log::info!("Invalid session 0x{session:x} for client {}, probably expired", conn.peer);
+            let read_only = conn.read_only;
+            send_connect_response(out, id, &ConnectResponse::refusal(read_only));
+            return self.close(id, true, out);
+        }
+        conn.session = session;
+        conn.timeout_ms = timeout_ms;
+        self.metrics.connection_revalidate_count.one();
+        self.by_session.insert(session, id);
+        self.establish(id, out);
+    }
+
+    /// The session is there: tell the client, take what it said meanwhile.
+    pub(super) fn establish(&mut self, id: ConnId, out: &mut Effects) {
+        let Some(conn) = self.conns.find(id) else { return };
+        let response = ConnectResponse {
+            timeout_ms: conn.timeout_ms,
+            session: conn.session,
+            password: session::password(conn.session),
+            read_only: conn.read_only.map(|_| false),
+        };
+        log::debug!(
+            "Established session 0x{:x} with negotiated timeout {} for client {}",
+            conn.session, conn.timeout_ms, conn.peer
+        );
+        let phase = std::mem::replace(&mut conn.phase, Phase::Open);
+        let resumes = conn.pauses.clear(Pauses::HANDSHAKE);
+        send_connect_response(out, id, &response);
+        out.push(Effect::Established { conn: id });
+        if resumes {
+            out.push(Effect::Resume { conn: id });
+        }
+        if let Phase::AwaitSession { early } = phase {
+            for frame in early {
+                self.on_frame(id, &frame, out);
+            }
+        }
+    }
+
+    fn on_request(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
+        let Some(conn) = self.conns.find(id) else { return };
+        let Ok(header) = RequestHeader::read(&mut crate::proto::Reader::new(body)) else {
+            log::warn!("Closing {}: a request without a header", conn.peer);
+            return self.close(id, false, out);
+        };
+        let op = OpCode::from_number(header.op);
+        match op {
+            Some(OpCode::Auth) => return self.on_auth(id, header.xid, &body[8..], out),
+            Some(OpCode::Sasl) => return self.on_sasl(id, header.xid, out),
+            _ => {}
+        }
+        if !self.providers.admits(&conn.ids) {
+            let code = ErrorCode::SessionClosedRequireSaslAuth;
+            out.send(id, |out| write_reply(out, header.xid, Zxid::ZERO, code, |_| {}));
+            return self.close(id, true, out);
+        }
+        let session = conn.session;
+        let timeout_ms = conn.timeout_ms;
+        // A request of a session that is gone is dropped without a word.
+        if !self.sessions.touch_for(session, timeout_ms, self.now.mono) {
+            return;
+        }
+        match op {
+            None
+            | Some(OpCode::Check | OpCode::CreateSession | OpCode::Auth | OpCode::Sasl) => {
+                log::warn!("Received packet at server of unknown type {}", header.op);
+                let code = ErrorCode::Unimplemented;
+                out.send(id, |out| write_reply(out, header.xid, Zxid::NONE, code, |_| {}));
+                self.close(id, true, out);
+            }
+            Some(OpCode::Ping) => self.on_ping(id, body, out),
+            Some(op) if op.is_write() => self.on_write(id, header, op, body, out),
+            Some(op) => self.on_read(id, header.xid, op, body, out),
+        }
+        self.bound_queue(id, out);
+    }
+
+    /// Answered at once while a sync is under way, so that a slow disk does not cost sessions;
+    /// but behind a write that has waited too long, so that the client can move away.
+    fn on_ping(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
+        let now = self.now.mono;
+        let Some(conn) = self.conns.find(id) else { return };
+        let patience_ms = u64::try_from(conn.timeout_ms).unwrap_or(0) / 3;
+        if conn.order.oldest().is_some_and(|since| now.ms_since(since) > patience_ms) {
+            conn.order.push_read(body, now);
+            self.outstanding += 1;
+            return;
+        }
+        let zxid = self.state.last_zxid();
+        out.send(id, |out| write_reply(out, Xid::PING, zxid, ErrorCode::Ok, |_| {}));
+        conn.stats.on_reply("PING", Xid::PING, zxid, 0, now);
+        conn.stats.sent += 1;
+        self.stats.packets_sent.one();
+    }
+
+    fn on_read(&mut self, id: ConnId, xid: Xid, op: OpCode, body: &[u8], out: &mut Effects) {
+        let Some(conn) = self.conns.find(id) else { return };
+        let may_answer = conn.order.is_idle() && !conn.pauses.has(Pauses::BACKLOG);
+        if may_answer && out.arena.len() < limits::TURN_ARENA_BYTES {
+            self.answer_read(id, xid, op, &body[8..], self.now.mono, out);
+            return;
+        }
+        conn.order.push_read(body, self.now.mono);
+        self.outstanding += 1;
+        if conn.order.is_ready() {
+            self.make_runnable(id);
+        }
+    }
+
+    /// Runs what waits at the front of a connection's queue and needs no commit.
+    ///
+    /// `even_unread`: though the client does not take its replies; they join its backlog.
+    pub(super) fn run_ready(&mut self, id: ConnId, even_unread: bool, out: &mut Effects) {
+        while out.arena.len() < limits::TURN_ARENA_BYTES {
+            let Some(conn) = self.conns.find(id) else { return };
+            let is_stuck = conn.pauses.has(Pauses::BACKLOG) && !even_unread;
+            if is_stuck || matches!(conn.phase, Phase::Closing) {
+                return;
+            }
+            let Some(slot) = conn.order.next_ready() else { break };
+            self.outstanding -= 1;
+            match slot {
+                Slot::Write { .. } => unreachable!("a write is never ready"),
+                Slot::Refused { xid, op, err, received } => {
+                    self.reply(id, xid, op, err, received, out, |_| {});
+                }
+                Slot::Read { frame, received } => self.run_read(id, &frame, received, out),
+            }
+        }
+        let Some(conn) = self.conns.find(id) else { return };
+        if conn.order.is_ready() {
+            self.make_runnable(id);
+        }
+        self.unbound_queue(id, out);
+    }
+
+    fn run_read(&mut self, id: ConnId, frame: &[u8], received: crate::base::Instant, out: &mut Effects) {
+        let header = RequestHeader::read(&mut crate::proto::Reader::new(frame));
+        let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return };
+        let Some(op) = OpCode::from_number(header.op) else { return };
+        let xid = if op == OpCode::Ping { Xid::PING } else { header.xid };
+        self.answer_read(id, xid, op, body, received, out);
+    }
+
+    fn on_auth(&mut self, id: ConnId, xid: Xid, body: &[u8], out: &mut Effects) {
+        let Some(conn) = self.conns.find(id) else { return };
+        let Ok(Request::Auth { scheme, auth, .. }) = Request::read(OpCode::Auth, body) else {
+            return self.close(id, false, out);
+        };
+        let scheme = scheme.unwrap_or_default();
+        let result = self.providers.authenticate(&scheme, auth.unwrap_or_default(), &mut conn.ids);
+        let code = match result {
+            Ok(()) => {
+                log::info!(
+                    "Session 0x{:x}: auth success for scheme {scheme} and address {}",
+                    conn.session, conn.peer
+                );
+                ErrorCode::Ok
+            }
+            Err(_) => {
+                if self.warnings.admits(self.now.mono) {
+                    log::warn!("Authentication failed for scheme: {scheme} from {}", conn.peer);
+                }
+                self.stats.auth_failed.one();
+                ErrorCode::AuthFailed
+            }
+        };
+        out.send(id, |out| write_reply(out, xid, Zxid::ZERO, code, |_| {}));
+        if code != ErrorCode::Ok {
+            self.close(id, true, out);
+        }
+    }
+
+    /// Without a JAAS configuration Java answers with a null token, and goes on.
+    fn on_sasl(&mut self, id: ConnId, xid: Xid, out: &mut Effects) {
+        out.send(id, |out| {
+            write_reply(out, xid, Zxid::ZERO, ErrorCode::Ok, |out| out.put_i32(-1));
+        });
+    }
+
+    /// A client with too much waiting is not read until it is less.
+    fn bound_queue(&mut self, id: ConnId, out: &mut Effects) {
+        let over_global = self.outstanding > self.settings.global_outstanding_limit;
+        let Some(conn) = self.conns.find(id) else { return };
+        let over = conn.order.len() >= limits::CONN_QUEUED_REQUESTS
+            || conn.order.bytes() >= limits::CONN_QUEUED_BYTES;
+        if over && conn.pauses.set(Pauses::QUEUE) {
+            out.push(Effect::Pause { conn: id });
+        }
+        if over_global && !conn.order.is_empty() && !conn.pauses.has(Pauses::OUTSTANDING) {
+            self.held_back.push_back(id);
+            if conn.pauses.set(Pauses::OUTSTANDING) {
+                out.push(Effect::Pause { conn: id });
+            }
+        }
+    }
+
+    fn unbound_queue(&mut self, id: ConnId, out: &mut Effects) {
+        let Some(conn) = self.conns.find(id) else { return };
+        let under = conn.order.len() < limits::CONN_QUEUED_REQUESTS / 2
+            && conn.order.bytes() < limits::CONN_QUEUED_BYTES / 2;
+        if under && conn.pauses.clear(Pauses::QUEUE) {
+            out.push(Effect::Resume { conn: id });
+        }
+        while self.outstanding <= self.settings.global_outstanding_limit {
+            let Some(held) = self.held_back.pop_front() else { return };
+            if let Some(conn) = self.conns.find(held)
+                && conn.pauses.clear(Pauses::OUTSTANDING)
+            {
+                out.push(Effect::Resume { conn: held });
+            }
+        }
+    }
+
+    pub(super) fn make_runnable(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.find(id)
+            && !conn.is_runnable
+        {
+            conn.is_runnable = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    /// Whom a request of a client belongs to when it comes back.
+    pub(super) fn origin_of(id: ConnId, header: RequestHeader) -> Origin {
+        Origin::Client { conn: id, xid: header.xid, op: header.op }
+    }
+}
+
+fn send_connect_response(out: &mut Effects, id: ConnId, response: &ConnectResponse) {
+    out.send(id, |out| {
+        let mark = begin_frame(out);
+        response.write(out);
+        end_frame(out, mark);
+    });
+}

@@ -1,0 +1,139 @@
+//! What an operator may look at, and the few things he may reset.
+
+use std::net::SocketAddr;
+
+use crate::base::{ConnId, Instant, ServerMetrics, ServerStats, SessionId, WallMillis, Zxid};
+use crate::config::Config;
+use crate::history::ChoreCommand;
+use crate::session::Sessions;
+use crate::state::State;
+use crate::watch::WatchTable;
+
+use super::conns::Conn;
+use super::seam::{Effect, Effects};
+use super::{Life, Node};
+
+/// One connection as listings show it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnLook {
+    pub id: ConnId,
+    pub peer: SocketAddr,
+    pub is_read: bool,
+    pub queued: u64,
+    pub received: u64,
+    pub sent: u64,
+    /// Absent before the handshake.
+    pub session: Option<SessionId>,
+    pub timeout_ms: i32,
+    pub last_op: &'static str,
+    pub established: WallMillis,
+    pub last_heard: Instant,
+    pub last_cxid: i64,
+    pub last_zxid: Zxid,
+    pub last_response: Instant,
+    pub last_latency_ms: u64,
+    pub min_latency_ms: u64,
+    pub avg_latency_ms: u64,
+    pub max_latency_ms: u64,
+}
+
+impl ConnLook {
+    fn of(conn: &Conn) -> ConnLook {
+        let stats = &conn.stats;
+        ConnLook {
+            id: conn.id,
+            peer: conn.peer,
+            is_read: conn.pauses.is_read(),
+            queued: conn.order.len() as u64,
+            received: stats.received,
+            sent: stats.sent,
+            session: (conn.session != SessionId::NONE).then_some(conn.session),
+            timeout_ms: conn.timeout_ms,
+            last_op: stats.last_op,
+            established: stats.established,
+            last_heard: stats.last_heard,
+            last_cxid: stats.last_cxid,
+            last_zxid: stats.last_zxid,
+            last_response: stats.last_response,
+            last_latency_ms: stats.last_latency_ms,
+            min_latency_ms: stats.latency.min(),
+            avg_latency_ms: stats.latency.sum() / stats.latency.count().max(1),
+            max_latency_ms: stats.latency.max(),
+        }
+    }
+}
+
+impl Node {
+    pub fn config(&self) -> &Config {
+        &self.settings.config
+    }
+
+    /// The replicated state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn watches(&self) -> &WatchTable {
+        &self.watches
+    }
+
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub fn stats(&self) -> &ServerStats {
+        &self.stats
+    }
+
+    pub fn metrics(&self) -> &ServerMetrics {
+        &self.metrics
+    }
+
+    /// For what other rooms count.
+    pub fn metrics_mut(&mut self) -> &mut ServerMetrics {
+        &mut self.metrics
+    }
+
+    pub fn is_serving(&self) -> bool {
+        self.life == Life::Serving
+    }
+
+    pub fn uptime_ms(&self) -> u64 {
+        self.now.mono.ms_since(self.started)
+    }
+
+    pub fn outstanding(&self) -> u64 {
+        self.outstanding as u64
+    }
+
+    pub fn connection_drop_chance(&self) -> f64 {
+        self.connect_throttle.drop_chance()
+    }
+
+    /// Bytes of both directories as last measured; asks for a new measurement.
+    pub fn dir_sizes(&self, out: &mut Effects) -> Option<(u64, u64)> {
+        out.push(Effect::Chore(ChoreCommand::MeasureDirs));
+        self.dir_sizes
+    }
+
+    /// The first connection at or behind slot `from`, and its slot.
+    pub fn next_connection(&self, from: u32) -> Option<(u32, ConnLook)> {
+        let (slot, conn) = self.conns.next_from(from as usize)?;
+        Some((u32::try_from(slot).ok()?, ConnLook::of(conn)))
+    }
+
+    pub fn session_of(&self, conn: ConnId) -> SessionId {
+        self.conns.peek(conn).map_or(SessionId::NONE, |conn| conn.session)
+    }
+
+    /// `srst`.
+    pub fn reset_stats(&mut self) {
+        self.stats.reset();
+        self.metrics.reset();
+    }
+
+    /// `crst`.
+    pub fn reset_connection_stats(&mut self) {
+        self.conns.iter_mut().for_each(|conn| conn.stats.reset());
+    }
+}

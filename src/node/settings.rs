@@ -1,0 +1,134 @@
+//! What a node needs of the configuration, in its own terms and units.
+
+use crate::auth::AuthSettings;
+use crate::base::{Instant, ServerId, limits};
+use crate::config::{Config, ConnectionThrottle};
+use crate::prepare::PrepareSettings;
+
+pub(super) struct Settings {
+    pub config: Config,
+    pub tick_ms: u64,
+    pub server_id: ServerId,
+    pub min_session_timeout_ms: i32,
+    pub max_session_timeout_ms: i32,
+    pub global_outstanding_limit: usize,
+    pub auth: AuthSettings,
+    pub prepare: PrepareSettings,
+    pub digest: bool,
+    pub serialize_last_zxid: bool,
+    pub snap_count: u64,
+    /// 0: no limit.
+    pub snap_size_limit_bytes: u64,
+    /// 0: no limit.
+    pub log_size_limit_bytes: u64,
+    pub container_check_interval_ms: u64,
+    pub container_max_per_minute: u64,
+    pub container_max_never_used_ms: i64,
+    pub purge_retain: usize,
+    pub purge_interval_ms: u64,
+    pub connect_throttle: ConnectThrottleSettings,
+}
+
+/// The token bucket of new sessions.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectThrottleSettings {
+    /// 0: no throttle.
+    pub tokens: i64,
+    pub fill_ms: u64,
+    pub fill_count: u64,
+    pub freeze_ms: Option<u64>,
+    pub drop_increase: f64,
+    pub drop_decrease: f64,
+    pub decrease_ratio: f64,
+    pub weighted: bool,
+    pub global_weight: i64,
+    pub renew_weight: i64,
+}
+
+impl ConnectThrottleSettings {
+    fn of(throttle: &ConnectionThrottle) -> ConnectThrottleSettings {
+        ConnectThrottleSettings {
+            tokens: i64::from(throttle.tokens),
+            fill_ms: positive(throttle.fill_time_ms),
+            fill_count: positive(throttle.fill_count),
+            freeze_ms: u64::try_from(throttle.freeze_time_ms).ok(),
+            drop_increase: throttle.drop_increase,
+            drop_decrease: throttle.drop_decrease,
+            decrease_ratio: throttle.decrease_ratio,
+            weighted: throttle.weight_enabled,
+            global_weight: i64::from(throttle.global_session_weight),
+            renew_weight: i64::from(throttle.renew_session_weight),
+        }
+    }
+}
+
+impl Settings {
+    pub fn of(config: &Config, hash_seed: u64) -> Settings {
+        let storage = &config.storage;
+        let purge_hours = storage.purge.interval_hours.unwrap_or(DEFAULT_PURGE_HOURS);
+        let kib = |limit: Option<i64>| {
+            limit.and_then(|kib| u64::try_from(kib).ok()).unwrap_or(0).saturating_mul(1024)
+        };
+        let auth = &config.auth;
+        Settings {
+            tick_ms: positive(config.tick_time_ms),
+            // Java's standalone server makes its session ids as server 1.
+            server_id: ServerId(1),
+            min_session_timeout_ms: config.min_session_timeout_ms,
+            max_session_timeout_ms: config.max_session_timeout_ms,
+            global_outstanding_limit: positive(config.limits.global_outstanding_limit) as usize,
+            auth: AuthSettings {
+                digest_enabled: auth.digest_auth_enabled,
+                digest_alg: auth.digest_alg.clone(),
+                super_digest: auth.super_digest.as_ref().map(|secret| secret.0.clone()),
+                skip_acl: auth.skip_acl,
+                enforced_schemes: auth.enforce_auth.then(|| auth.enforce_auth_schemes.clone()),
+            },
+            prepare: PrepareSettings {
+                extended_types: config.tree.extended_types,
+                digest: config.tree.digest_enabled,
+                enforce_quota: config.tree.enforce_quota,
+                close_session_txn: config.tree.close_session_txn,
+                reconfig_enabled: config.ensemble.reconfig_enabled,
+                max_txn_bytes: limits::TXN_BYTES.max(config.limits.jute_maxbuffer),
+                hash_seed,
+            },
+            digest: config.tree.digest_enabled,
+            serialize_last_zxid: storage.serialize_last_processed_zxid,
+            snap_count: u64::try_from(storage.snap_count).unwrap_or(2).max(2),
+            snap_size_limit_bytes: kib(storage.snap_size_limit_kib),
+            log_size_limit_bytes: kib(storage.txn_log_size_limit_kib),
+            container_check_interval_ms: positive(config.tree.containers.check_interval_ms),
+            container_max_per_minute: positive(config.tree.containers.max_per_minute),
+            container_max_never_used_ms: config.tree.containers.max_never_used_ms,
+            purge_retain: storage.purge.retain,
+            purge_interval_ms: u64::try_from(purge_hours).unwrap_or(0) * HOUR_MS,
+            connect_throttle: ConnectThrottleSettings::of(&config.limits.connection_throttle),
+            config: config.clone(),
+        }
+    }
+
+    /// When old files are first looked at: at once where an operator asked for it, as in Java;
+    /// unasked, after one interval, and on a directory of another's making not on the first day.
+    pub fn first_purge(&self, now: Instant, is_new_directory: bool) -> Option<Instant> {
+        if self.purge_interval_ms == 0 {
+            return None;
+        }
+        let is_named = self.config.storage.purge.interval_hours.is_some();
+        let wait_ms = match (is_named, is_new_directory) {
+            (true, _) => 0,
+            (false, true) => self.purge_interval_ms,
+            (false, false) => self.purge_interval_ms.max(24 * HOUR_MS),
+        };
+        Some(now.plus_ms(wait_ms))
+    }
+}
+
+fn positive(n: i32) -> u64 {
+    u64::try_from(n).unwrap_or(0).max(1)
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// How often old files are purged where nobody said anything.
+const DEFAULT_PURGE_HOURS: i32 = 1;

@@ -1,0 +1,190 @@
+//! When a snapshot is taken, and one being taken: begun at an exact zxid, walked in slices, paced
+//! by the chore thread, named by the log thread.
+
+use bytes::Bytes;
+
+use crate::base::{Instant, Rng, Ticket, Zxid, limits};
+use crate::history::{
+    ChoreCommand, SnapshotTrailers, SnapshotWriter, StorageCommand, StorageEvent,
+};
+
+use super::seam::{Effect, Effects};
+use super::settings::Settings;
+use super::Node;
+
+/// The stages of a snapshot, each named for what it waits for.
+enum Stage {
+    Idle,
+    /// The walk goes on while the chore thread keeps up.
+    Walking(Walk),
+    AwaitWritten { zxid: Zxid, began: Instant },
+    AwaitInstalled { zxid: Zxid, began: Instant, ticket: Ticket },
+}
+
+/// A snapshot whose nodes are being walked.
+struct Walk {
+    writer: SnapshotWriter,
+    trailers: SnapshotTrailers,
+    zxid: Zxid,
+    began: Instant,
+    /// Bytes handed over that the chore thread has not written yet.
+    queued: usize,
+}
+
+pub(super) struct Snapshots {
+    snap_count: u64,
+    size_limit: u64,
+    txns: u64,
+    bytes: u64,
+    /// Java's randomisation: members of an ensemble do not all snapshot at once.
+    txns_due: u64,
+    bytes_due: u64,
+    is_due: bool,
+    stage: Stage,
+    /// The zxid and wall second of the last snapshot, for operators.
+    pub last: Option<Zxid>,
+}
+
+impl Snapshots {
+    pub fn new(settings: &Settings, rng: &mut Rng) -> Snapshots {
+        let mut snapshots = Snapshots {
+            snap_count: settings.snap_count,
+            size_limit: settings.snap_size_limit_bytes,
+            txns: 0,
+            bytes: 0,
+            txns_due: 0,
+            bytes_due: 0,
+            is_due: false,
+            stage: Stage::Idle,
+            last: None,
+        };
+        snapshots.draw(rng);
+        snapshots
+    }
+
+    fn draw(&mut self, rng: &mut Rng) {
+        let (count, size) = (self.snap_count / 2, self.size_limit / 2);
+        self.txns_due = count + rng.below(count);
+        self.bytes_due = if size == 0 { u64::MAX } else { size + rng.below(size) };
+        self.txns = 0;
+        self.bytes = 0;
+    }
+
+    /// Counts what was appended; true where the log is to roll and a snapshot to be taken.
+    pub fn on_append(&mut self, txns: u64, bytes: u64, rng: &mut Rng) -> bool {
+        self.txns += txns;
+        self.bytes += bytes;
+        if self.txns <= self.txns_due && self.bytes <= self.bytes_due {
+            return false;
+        }
+        self.draw(rng);
+        if matches!(self.stage, Stage::Idle) {
+            self.is_due = true;
+        } else {
+            log::warn!("Too busy to snap, skipping");
+        }
+        true
+    }
+
+    pub fn on_durable(&mut self, ticket: Ticket, now: Instant) {
+        if let Stage::AwaitInstalled { zxid, began, ticket: wanted } = self.stage
+            && wanted <= ticket
+        {
+            log::info!("Snapshot taken in {} ms (0x{zxid:x})", now.ms_since(began));
+            self.last = Some(zxid);
+            self.stage = Stage::Idle;
+        }
+    }
+
+    /// The walk could go on at once.
+    pub fn wants_turn(&self) -> bool {
+        match &self.stage {
+            Stage::Idle => self.is_due,
+            Stage::Walking(walk) => walk.queued < limits::SNAPSHOT_PACE_BYTES,
+            _ => false,
+        }
+    }
+}
+
+impl Node {
+    /// Begins a snapshot that is due, or takes the next slice of the one under way.
+    pub(super) fn upkeep_snapshot(&mut self, out: &mut Effects) {
+        if std::mem::take(&mut self.snapshots.is_due) {
+            self.begin_snapshot(out);
+        }
+        let Stage::Walking(walk) = &mut self.snapshots.stage else { return };
+        if self.state.snapshot_pending_bytes() + walk.queued > limits::SNAPSHOT_QUEUE_BYTES {
+            log::warn!(
+                "Snapshot of 0x{:x} given up: the disk does not keep up; it is retried",
+                walk.zxid
+            );
+            self.metrics.snapshot_error_count.one();
+            self.state.snapshot_abandon();
+            out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
+            self.snapshots.stage = Stage::Idle;
+            return;
+        }
+        if walk.queued >= limits::SNAPSHOT_PACE_BYTES {
+            return;
+        }
+        let mut chunk = Vec::new();
+        let is_done = self.state.snapshot_step(limits::SNAPSHOT_NODES_PER_TURN, &mut chunk);
+        walk.writer.cover(&chunk);
+        if is_done {
+            return self.end_walk(chunk, out);
+        }
+        walk.queued += chunk.len();
+        out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(chunk) }));
+    }
+
+    fn end_walk(&mut self, mut chunk: Vec<u8>, out: &mut Effects) {
+        let Stage::Walking(walk) = std::mem::replace(&mut self.snapshots.stage, Stage::Idle) else {
+            unreachable!("only a walk ends")
+        };
+        walk.writer.finish(&walk.trailers, &mut chunk);
+        out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(chunk) }));
+        out.push(Effect::Chore(ChoreCommand::SnapshotEnd));
+        self.snapshots.stage = Stage::AwaitWritten { zxid: walk.zxid, began: walk.began };
+    }
+
+    fn begin_snapshot(&mut self, out: &mut Effects) {
+        let zxid = self.state.last_zxid();
+        log::info!("Snapshotting: 0x{zxid:x} to snapshot.{zxid:x}");
+        self.state.snapshot_begin();
+        let trailers = SnapshotTrailers {
+            digest: self.settings.digest.then(|| (zxid, self.state.digest())),
+            last_processed: self.settings.serialize_last_zxid.then_some(zxid),
+        };
+        let mut head = Vec::new();
+        let writer = SnapshotWriter::begin(&mut head);
+        let (began, queued) = (self.now.mono, head.len());
+        self.snapshots.stage = Stage::Walking(Walk { writer, trailers, zxid, began, queued });
+        out.push(Effect::Chore(ChoreCommand::SnapshotBegin { zxid }));
+        out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(head) }));
+    }
+
+    /// What the chore thread says.
+    pub(super) fn on_chore(&mut self, event: &StorageEvent, out: &mut Effects) {
+        match (event, &mut self.snapshots.stage) {
+            (StorageEvent::SnapshotProgress { bytes }, Stage::Walking(walk)) => {
+                walk.queued = walk.queued.saturating_sub(*bytes);
+            }
+            (StorageEvent::SnapshotWritten { zxid }, Stage::AwaitWritten { zxid: ours, began })
+                if zxid == ours =>
+            {
+                let (zxid, began) = (*zxid, *began);
+                let ticket = self.tickets.next();
+                out.push(Effect::Storage(StorageCommand::InstallSnapshot { ticket, zxid }));
+                self.snapshots.stage = Stage::AwaitInstalled { zxid, began, ticket };
+            }
+            (StorageEvent::SnapshotFailed { zxid, reason }, _) => {
+                log::error!("Snapshot of 0x{zxid:x} failed: {reason}");
+                self.metrics.snapshot_error_count.one();
+                self.state.snapshot_abandon();
+                self.snapshots.stage = Stage::Idle;
+            }
+            (StorageEvent::DirSizes { data, log }, _) => self.dir_sizes = Some((*data, *log)),
+            _ => {}
+        }
+    }
+}

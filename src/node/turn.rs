@@ -1,0 +1,117 @@
+//! One turn: what is taken in which order.
+
+use crate::base::{Instant, Now, limits};
+use crate::history::StorageEvent;
+
+use super::seam::{Effect, Effects, Event};
+use super::{Life, Node};
+
+impl Node {
+    /// Takes everything that happened and says what to do: storage completions first, since they
+    /// free what others wait for; then clients; then timers, so that input which is already here
+    /// counts before a timer that it would have stopped.
+    pub fn turn(&mut self, now: Now, events: &[Event<'_>], out: &mut Effects) {
+        self.notice_stall(now);
+        self.now = now;
+        for event in events {
+            if let Event::Storage(event) = event {
+                self.on_storage(event, out);
+            }
+        }
+        self.commit(out);
+        for event in events {
+            self.on_event(event, out);
+        }
+        self.run_leftovers(out);
+        self.run_inbox();
+        self.run_timers(events, out);
+        self.run_inbox();
+        self.flush(out);
+        self.upkeep_snapshot(out);
+        self.finish_if_drained(out);
+    }
+
+    fn on_event(&mut self, event: &Event<'_>, out: &mut Effects) {
+        match event {
+            Event::Storage(_) | Event::InputLeft => {}
+            Event::Accepted { conn, peer, .. } => self.on_accepted(*conn, *peer),
+            Event::Frame { conn, body } => self.on_frame(*conn, body, out),
+            Event::Word { .. } => {}
+            Event::Closed { conn, reason } => self.on_closed(*conn, *reason),
+            Event::Backlog { conn, bytes } => self.on_backlog(*conn, *bytes, out),
+            Event::Shutdown => self.on_shutdown(out),
+        }
+    }
+
+    fn on_storage(&mut self, event: &StorageEvent, out: &mut Effects) {
+        match event {
+            StorageEvent::Durable { ticket, sync_us } => {
+                self.metrics.fsynctime.observe(sync_us / 1000);
+                self.leading.on_durable(*ticket);
+                self.snapshots.on_durable(*ticket, self.now.mono);
+            }
+            StorageEvent::Failed(reason) => out.push(Effect::Fatal(reason.clone())),
+            other => self.on_chore(other, out),
+        }
+    }
+
+    /// What waited is told: a turn that comes far too late must not cost the clients their
+    /// sessions, since they could not be heard meanwhile.
+    fn notice_stall(&mut self, now: Now) {
+        assert!(now.mono >= self.now.mono, "time goes forward");
+        let Some(due) = self.last_due else { return };
+        let late_ns = now.mono.ns_since(due);
+        if late_ns >= STALL_NS {
+            log::warn!(
+                "This server was held up for {} ms; sessions get that time back",
+                late_ns / 1_000_000
+            );
+            self.sessions.forgive(late_ns);
+        }
+        self.last_due = None;
+    }
+
+    /// When the next turn is due though nothing may happen; asked after every turn.
+    pub fn next_timeout(&mut self) -> Option<Instant> {
+        let due = [self.sessions.next_expiry(), self.reaper.next_due(), self.purge_due]
+            .into_iter()
+            .flatten()
+            .min();
+        self.last_due = due;
+        due
+    }
+
+    /// There is work left that needs no event: the next turn must not wait.
+    pub fn wants_turn(&self) -> bool {
+        !self.runnable.is_empty()
+            || !self.inbox.is_empty() && self.has_log_room()
+            || self.has_uncommitted_backlog()
+            || self.snapshots.wants_turn()
+    }
+
+    pub(super) fn has_log_room(&self) -> bool {
+        self.leading.unsynced_bytes() < limits::UNSYNCED_BYTES
+    }
+
+    fn on_shutdown(&mut self, out: &mut Effects) {
+        if matches!(self.life, Life::Serving) {
+            log::info!("Shutting down: no more input is taken, what is in flight is finished");
+            self.life = Life::Draining;
+            out.push(Effect::PauseAll);
+        }
+    }
+
+    fn finish_if_drained(&mut self, out: &mut Effects) {
+        if matches!(self.life, Life::Draining)
+            && !self.leading.is_waiting()
+            && self.runnable.is_empty()
+            && self.inbox.is_empty()
+        {
+            self.life = Life::Finished;
+            out.push(Effect::Finished);
+        }
+    }
+}
+
+/// Lateness below this is scheduling noise and within the expiry's own coarseness.
+const STALL_NS: u64 = 500_000_000;

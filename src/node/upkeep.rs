@@ -1,0 +1,97 @@
+//! What the clock brings: sessions that fell silent, nodes to reap, old files to purge.
+
+use std::collections::VecDeque;
+
+use crate::base::{Instant, limits};
+use crate::history::ChoreCommand;
+
+use super::seam::{Effect, Effects, Event};
+use super::settings::Settings;
+use super::{Life, Node, ServerRequest};
+
+/// Removes childless containers and TTL nodes past their time, at a bounded rate.
+#[derive(Debug)]
+pub(super) struct Reaper {
+    interval_ms: u64,
+    /// Between two removals.
+    spacing_ms: u64,
+    max_never_used_ms: i64,
+    next_look: Instant,
+    next_reap: Instant,
+    candidates: VecDeque<String>,
+}
+
+impl Reaper {
+    pub fn new(settings: &Settings, now: Instant) -> Reaper {
+        let interval_ms = settings.container_check_interval_ms.max(1);
+        Reaper {
+            interval_ms,
+            spacing_ms: 60_000 / settings.container_max_per_minute.max(1),
+            max_never_used_ms: settings.container_max_never_used_ms,
+            next_look: now.plus_ms(interval_ms),
+            next_reap: now,
+            candidates: VecDeque::new(),
+        }
+    }
+
+    pub fn next_due(&self) -> Option<Instant> {
+        Some(if self.candidates.is_empty() { self.next_look } else { self.next_reap })
+    }
+}
+
+/// Candidates one look may gather; the next look finds the rest.
+const CANDIDATES_PER_LOOK: usize = 10_000;
+
+impl Node {
+    pub(super) fn run_timers(&mut self, events: &[Event<'_>], out: &mut Effects) {
+        if !matches!(self.life, Life::Serving) {
+            return;
+        }
+        let has_input_left = events.iter().any(|event| matches!(event, Event::InputLeft));
+        if !has_input_left && self.runnable.is_empty() {
+            self.expire_sessions();
+        }
+        self.reap();
+        self.purge(out);
+    }
+
+    fn expire_sessions(&mut self) {
+        let mut expired = Vec::new();
+        self.sessions.expired(self.now.mono, limits::EXPIRIES_PER_TURN, &mut expired);
+        for session in expired {
+            let timeout_ms = self.state.session_timeout_ms(session).unwrap_or(0);
+            log::info!("Expiring session 0x{session:x}, timeout of {timeout_ms}ms exceeded");
+            self.metrics.stale_sessions_expired.one();
+            self.sessions.set_closing(session);
+            self.inbox.push_back(ServerRequest::CloseSession { session });
+        }
+    }
+
+    fn reap(&mut self) {
+        let now = self.now.mono;
+        if self.reaper.candidates.is_empty() && now >= self.reaper.next_look {
+            self.reaper.next_look = now.plus_ms(self.reaper.interval_ms);
+            let never_used_ms = self.reaper.max_never_used_ms;
+            let found =
+                self.state.reap_candidates(self.now.wall, never_used_ms, CANDIDATES_PER_LOOK);
+            self.reaper.candidates.extend(found);
+            self.reaper.next_reap = now;
+        }
+        // As many as are due since the last, so that a coarse clock does not slow the rate.
+        while now >= self.reaper.next_reap {
+            let Some(path) = self.reaper.candidates.pop_front() else { return };
+            log::info!("Attempting to delete candidate container: {path}");
+            self.inbox.push_back(ServerRequest::Reap { path });
+            self.reaper.next_reap = self.reaper.next_reap.plus_ms(self.reaper.spacing_ms.max(1));
+        }
+    }
+
+    fn purge(&mut self, out: &mut Effects) {
+        let Some(due) = self.purge_due else { return };
+        if self.now.mono < due {
+            return;
+        }
+        self.purge_due = Some(self.now.mono.plus_ms(self.settings.purge_interval_ms));
+        out.push(Effect::Chore(ChoreCommand::Purge { retain: self.settings.purge_retain }));
+    }
+}

@@ -1,0 +1,58 @@
+//! What tests and operators may see of a node without changing it.
+
+use crate::base::Zxid;
+use crate::zab::Progress;
+
+use super::{Life, Node};
+
+/// A look at one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    pub progress: Progress,
+    pub applied: Zxid,
+    pub digest: u64,
+    pub sessions: usize,
+    pub connections: usize,
+    pub node_count: usize,
+    pub digest_mismatches: u64,
+    pub is_finished: bool,
+}
+
+impl Node {
+    pub fn view(&self) -> View {
+        View {
+            progress: self.leading.progress(),
+            applied: self.state.last_zxid(),
+            digest: self.state.digest(),
+            sessions: self.state.session_count(),
+            connections: self.conns.count(),
+            node_count: self.state.node_count(),
+            digest_mismatches: self.metrics.digest_mismatches_count.0,
+            is_finished: self.life == Life::Finished,
+        }
+    }
+
+    /// What must hold between any two turns. Tests and the simulator call it after each.
+    pub fn check(&self) {
+        self.leading.check();
+        self.state.check();
+        self.watches.check();
+        assert_eq!(
+            self.leading.progress().applied,
+            self.state.last_zxid(),
+            "the state is where the pipeline thinks it is"
+        );
+        assert_eq!(self.metrics.digest_mismatches_count.0, 0, "prepare foresaw every digest");
+        let outstanding: usize = self.conns.iter().map(|conn| conn.order.len()).sum();
+        assert_eq!(outstanding, self.outstanding, "what is outstanding is counted");
+        let unprepared: usize = self.conns.iter().map(|c| c.order.unprepared_bytes()).sum();
+        assert_eq!(unprepared, self.unprepared_bytes, "unprepared bytes are counted");
+        for (session, conn) in &self.by_session {
+            let holder = self.conns.peek(*conn);
+            assert!(
+                holder.is_some_and(|holder| holder.session == *session),
+                "a session's connection knows it"
+            );
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The order of one connection's requests: replies leave in the order requests came, a read waits
+//! for the writes before it, a write does not wait for reads.
+
+use std::collections::VecDeque;
+
+use crate::base::{Instant, Xid};
+use crate::proto::ErrorCode;
+
+/// A request that is not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Its txn is under way, or waits to be prepared.
+    Write { xid: Xid, op: i32, received: Instant },
+    /// Evaluated when it reaches the front. The whole frame, header included.
+    Read { frame: Box<[u8]>, received: Instant },
+    /// Already decided; told when it reaches the front.
+    Refused { xid: Xid, op: i32, err: ErrorCode, received: Instant },
+}
+
+impl Slot {
+    pub fn received(&self) -> Instant {
+        match self {
+            Slot::Write { received, .. }
+            | Slot::Read { received, .. }
+            | Slot::Refused { received, .. } => *received,
+        }
+    }
+}
+
+/// The queue of one connection.
+#[derive(Debug, Default)]
+pub struct Order {
+    slots: VecDeque<Slot>,
+    /// Frames of the last writes among the slots, which wait for `prepare`.
+    unprepared: VecDeque<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Order {
+    /// Nothing waits: a read may be answered from where it lies.
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of frames held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of the writes that wait for `prepare`.
+    pub fn unprepared_bytes(&self) -> usize {
+        self.unprepared.iter().map(|frame| frame.len()).sum()
+    }
+
+    /// Writes wait for `prepare`: later ones must queue behind them.
+    pub fn has_unprepared(&self) -> bool {
+        !self.unprepared.is_empty()
+    }
+
+    /// A write that goes to `prepare` at once.
+    pub fn push_write(&mut self, xid: Xid, op: i32, received: Instant) {
+        assert!(self.unprepared.is_empty(), "writes are prepared in order");
+        self.slots.push_back(Slot::Write { xid, op, received });
+    }
+
+    /// A write that waits for `prepare`; returns the bytes now held for it.
+    pub fn push_unprepared(&mut self, xid: Xid, op: i32, frame: &[u8], received: Instant) -> usize {
+        self.slots.push_back(Slot::Write { xid, op, received });
+        self.unprepared.push_back(frame.into());
+        self.bytes += frame.len();
+        frame.len()
+    }
+
+    /// The first write that waits for `prepare`, to be prepared now.
+    pub fn take_unprepared(&mut self) -> Option<Box<[u8]>> {
+        let frame = self.unprepared.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+
+    pub fn push_read(&mut self, frame: &[u8], received: Instant) {
+        self.bytes += frame.len();
+        self.slots.push_back(Slot::Read { frame: frame.into(), received });
+    }
+
+    pub fn push_refused(&mut self, xid: Xid, op: i32, err: ErrorCode, received: Instant) {
+        self.slots.push_back(Slot::Refused { xid, op, err, received });
+    }
+
+    /// The write at the front is decided: its slot leaves.
+    pub fn complete_write(&mut self, xid: Xid) -> Instant {
+        match self.slots.pop_front() {
+            Some(Slot::Write { xid: front, received, .. }) => {
+                assert_eq!(front, xid, "writes complete in the order they came");
+                received
+            }
+            other => panic!("a write completes at the front, found {other:?}"),
+        }
+    }
+
+    /// The front, if it needs nothing but an answer.
+    pub fn next_ready(&mut self) -> Option<Slot> {
+        match self.slots.front()? {
+            Slot::Write { .. } => None,
+            Slot::Read { frame, .. } => {
+                self.bytes -= frame.len();
+                self.slots.pop_front()
+            }
+            Slot::Refused { .. } => self.slots.pop_front(),
+        }
+    }
+
+    /// The front could be answered now.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Read { .. } | Slot::Refused { .. }))
+    }
+
+    /// When the oldest request came, for the ping rule.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.slots.front().map(Slot::received)
+    }
+}

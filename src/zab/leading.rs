@@ -1,0 +1,176 @@
+//! A leader's pipeline: propose, append, durable, commit. Standalone is this with one voter.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::base::{Ticket, Zxid};
+use crate::history::{self, StorageCommand};
+use crate::proto::{Txn, TxnDigest, TxnHeader};
+
+/// The four positions of one server: `logged ≥ durable` and `committed ≥ applied`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub logged: Zxid,
+    pub durable: Zxid,
+    pub committed: Zxid,
+    pub applied: Zxid,
+}
+
+/// A txn on its way, with whatever its proposer wants back at commit.
+#[derive(Clone, Debug)]
+pub struct Proposal<O> {
+    pub header: TxnHeader,
+    pub txn: Txn,
+    pub digest: Option<TxnDigest>,
+    pub origin: O,
+}
+
+/// One append that was handed over and is not yet known durable.
+#[derive(Clone, Copy, Debug)]
+struct Unsynced {
+    ticket: Ticket,
+    last: Zxid,
+    bytes: usize,
+}
+
+/// The pipeline of one leadership. What waits in it dies with it.
+#[derive(Debug)]
+pub struct Leading<O> {
+    progress: Progress,
+    pending: VecDeque<Proposal<O>>,
+    /// This turn's records, and the first zxid among them.
+    batch: Vec<u8>,
+    batch_first: Option<Zxid>,
+    batch_count: u64,
+    roll: bool,
+    unsynced: VecDeque<Unsynced>,
+    unsynced_bytes: usize,
+}
+
+impl<O> Leading<O> {
+    /// Takes over where the log ends. The first append begins a new file, as after every restart.
+    pub fn new(last_logged: Zxid, applied: Zxid) -> Leading<O> {
+        assert!(applied <= last_logged, "nothing is applied that was not logged");
+        let progress = Progress {
+            logged: last_logged,
+            durable: last_logged,
+            committed: last_logged,
+            applied,
+        };
+        Leading {
+            progress,
+            pending: VecDeque::new(),
+            batch: Vec::new(),
+            batch_first: None,
+            batch_count: 0,
+            roll: true,
+            unsynced: VecDeque::new(),
+            unsynced_bytes: 0,
+        }
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The zxid the next proposal will have. A lone server counts on across its epoch, as Java.
+    pub fn next_zxid(&self) -> Zxid {
+        Zxid(self.progress.logged.0 + 1)
+    }
+
+    /// Appends a txn to this turn's records.
+    pub fn propose(&mut self, proposal: Proposal<O>) {
+        let zxid = proposal.header.zxid;
+        assert_eq!(zxid, self.next_zxid(), "proposals are gapless");
+        let Proposal { header, txn, digest, .. } = &proposal;
+        history::append_record(&mut self.batch, header, txn, *digest);
+        self.batch_first.get_or_insert(zxid);
+        self.batch_count += 1;
+        self.progress.logged = zxid;
+        self.pending.push_back(proposal);
+    }
+
+    /// The next append begins a new log file.
+    pub fn roll(&mut self) {
+        self.roll = true;
+    }
+
+    /// This turn's records as one append; `ticket` numbers it.
+    pub fn flush(&mut self, ticket: Ticket) -> Option<StorageCommand> {
+        let first = self.batch_first.take()?;
+        let last = self.progress.logged;
+        let bytes = Bytes::copy_from_slice(&self.batch);
+        self.batch.clear();
+        self.batch_count = 0;
+        self.unsynced.push_back(Unsynced { ticket, last, bytes: bytes.len() });
+        self.unsynced_bytes += bytes.len();
+        let roll = std::mem::take(&mut self.roll);
+        Some(StorageCommand::Append { ticket, first, last, bytes, roll })
+    }
+
+    /// How many records this turn has so far, and their bytes.
+    pub fn batch_size(&self) -> (u64, u64) {
+        (self.batch_count, self.batch.len() as u64)
+    }
+
+    /// Whether records of this turn wait for `flush`.
+    pub fn is_batching(&self) -> bool {
+        self.batch_first.is_some()
+    }
+
+    /// Log bytes handed over or about to be, and not yet durable.
+    pub fn unsynced_bytes(&self) -> usize {
+        self.unsynced_bytes + self.batch.len()
+    }
+
+    /// Appends are under way.
+    pub fn is_waiting(&self) -> bool {
+        !self.unsynced.is_empty() || !self.pending.is_empty()
+    }
+
+    /// All commands up to `ticket` are on disk: with one voter they are committed by that.
+    pub fn on_durable(&mut self, ticket: Ticket) {
+        while let Some(front) = self.unsynced.front() {
+            if front.ticket > ticket {
+                break;
+            }
+            self.progress.durable = front.last;
+            self.unsynced_bytes -= front.bytes;
+            self.unsynced.pop_front();
+        }
+        self.progress.committed = self.progress.durable;
+    }
+
+    /// Whose the next committed txn is.
+    pub fn peek_committed(&self) -> Option<&O> {
+        let front = self.pending.front()?;
+        (front.header.zxid <= self.progress.committed).then_some(&front.origin)
+    }
+
+    /// The next committed txn to apply, in order.
+    pub fn next_committed(&mut self) -> Option<Proposal<O>> {
+        let zxid = self.pending.front()?.header.zxid;
+        if zxid > self.progress.committed {
+            return None;
+        }
+        assert_eq!(zxid.0, self.progress.applied.0 + 1, "commits are applied without a gap");
+        self.progress.applied = zxid;
+        self.pending.pop_front()
+    }
+
+    /// What must hold between any two inputs.
+    pub fn check(&self) {
+        let p = &self.progress;
+        assert!(p.logged >= p.durable, "durable is a part of what is logged");
+        assert!(p.durable >= p.committed, "one voter: committed is what is durable");
+        assert!(p.committed >= p.applied, "only what is committed is applied");
+        assert_eq!(p.logged.0 - p.applied.0, self.pending.len() as i64, "pending is what lies between");
+        let sum: usize = self.unsynced.iter().map(|u| u.bytes).sum();
+        assert_eq!(sum, self.unsynced_bytes, "unsynced bytes are counted");
+        assert!(
+            self.unsynced.iter().zip(self.unsynced.iter().skip(1)).all(|(a, b)| a.ticket < b.ticket),
+            "tickets rise"
+        );
+    }
+}

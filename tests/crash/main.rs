@@ -1,0 +1,7 @@
+//! The real binary on real file systems: killed, cut off from power, with disks that fail, stopped.
+//! Needs root, loop devices, xfsprogs and strace; whatever is missing fails the test that needs it.
+
+mod crashes;
+mod faults;
+mod load;
+mod server;
