@@ -48,6 +48,8 @@ pub mod node;
 pub mod prepare;
 pub mod proto;
 pub mod reactor;
+pub mod serve;
 pub mod session;
 pub mod state;
 pub mod watch;
+pub mod zab;

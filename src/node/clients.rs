@@ -38,8 +38,11 @@ impl Node {
         if let CloseReason::BadLength(length) = reason
             && self.warnings.admits(self.now.mono)
         {
-            log::warn!("Len error. A message from {} with advertised length of {length} is either a \
-                malformed message or too large to process", conn.peer);
+            log::warn!(
+                "Len error. A message from {} with advertised length of {length} is either a \
+                malformed message or too large to process",
+                conn.peer
+            );
         }
         self.unprepared_bytes -= conn.order.unprepared_bytes();
         self.outstanding -= conn.order.len();
@@ -127,7 +130,9 @@ impl Node {
                     log::info!(
                         "Refusing session(0x{:x}) request for client {} as it has seen zxid 0x{seen:x} \
                          our last zxid is 0x{:x} client must try another server",
-                        request.session, conn.peer, context.last_zxid
+                        request.session,
+                        conn.peer,
+                        context.last_zxid
                     );
                 }
                 self.close(id, false, out);
@@ -192,7 +197,9 @@ impl Node {
         };
         log::debug!(
             "Established session 0x{:x} with negotiated timeout {} for client {}",
-            conn.session, conn.timeout_ms, conn.peer
+            conn.session,
+            conn.timeout_ms,
+            conn.peer
         );
         let phase = std::mem::replace(&mut conn.phase, Phase::Open);
         let resumes = conn.pauses.clear(Pauses::HANDSHAKE);
@@ -232,8 +239,7 @@ impl Node {
             return;
         }
         match op {
-            None
-            | Some(OpCode::Check | OpCode::CreateSession | OpCode::Auth | OpCode::Sasl) => {
+            None | Some(OpCode::Check | OpCode::CreateSession | OpCode::Auth | OpCode::Sasl) => {
                 log::warn!("Received packet at server of unknown type {}", header.op);
                 let code = ErrorCode::Unimplemented;
                 out.send(id, |out| write_reply(out, header.xid, Zxid::NONE, code, |_| {}));
@@ -305,7 +311,13 @@ impl Node {
         self.unbound_queue(id, out);
     }
 
-    fn run_read(&mut self, id: ConnId, frame: &[u8], received: crate::base::Instant, out: &mut Effects) {
+    fn run_read(
+        &mut self,
+        id: ConnId,
+        frame: &[u8],
+        received: crate::base::Instant,
+        out: &mut Effects,
+    ) {
         let header = RequestHeader::read(&mut crate::proto::Reader::new(frame));
         let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return };
         let Some(op) = OpCode::from_number(header.op) else { return };
@@ -324,7 +336,8 @@ impl Node {
             Ok(()) => {
                 log::info!(
                     "Session 0x{:x}: auth success for scheme {scheme} and address {}",
-                    conn.session, conn.peer
+                    conn.session,
+                    conn.peer
                 );
                 ErrorCode::Ok
             }

@@ -13,7 +13,9 @@ pub(super) enum Phase {
     /// Nothing but a connect request may come.
     AwaitConnect,
     /// The session is being made; what comes meanwhile waits here.
-    AwaitSession { early: VecDeque<Box<[u8]>> },
+    AwaitSession {
+        early: VecDeque<Box<[u8]>>,
+    },
     Open,
     /// Its last bytes are on their way; nothing it says counts any more.
     Closing,
@@ -94,7 +96,14 @@ impl ConnStats {
         self.latency.reset();
     }
 
-    pub fn on_reply(&mut self, op: &'static str, xid: Xid, zxid: Zxid, latency_ms: u64, now: Instant) {
+    pub fn on_reply(
+        &mut self,
+        op: &'static str,
+        xid: Xid,
+        zxid: Zxid,
+        latency_ms: u64,
+        now: Instant,
+    ) {
         if xid.0 >= 0 {
             self.last_cxid = i64::from(xid.0);
         }

@@ -8,17 +8,24 @@ use crate::history::{
     ChoreCommand, SnapshotTrailers, SnapshotWriter, StorageCommand, StorageEvent,
 };
 
+use super::Node;
 use super::seam::{Effect, Effects};
 use super::settings::Settings;
-use super::Node;
 
 /// The stages of a snapshot, each named for what it waits for.
 enum Stage {
     Idle,
     /// The walk goes on while the chore thread keeps up.
     Walking(Walk),
-    AwaitWritten { zxid: Zxid, began: Instant },
-    AwaitInstalled { zxid: Zxid, began: Instant, ticket: Ticket },
+    AwaitWritten {
+        zxid: Zxid,
+        began: Instant,
+    },
+    AwaitInstalled {
+        zxid: Zxid,
+        began: Instant,
+        ticket: Ticket,
+    },
 }
 
 /// A snapshot whose nodes are being walked.

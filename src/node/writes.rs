@@ -37,8 +37,7 @@ impl Node {
         };
         self.outstanding += 1;
         if !has_room || conn.order.has_unprepared() {
-            self.unprepared_bytes +=
-                conn.order.push_unprepared(header.xid, header.op, body, now);
+            self.unprepared_bytes += conn.order.push_unprepared(header.xid, header.op, body, now);
             return self.make_runnable(id);
         }
         conn.order.push_write(header.xid, header.op, now);
@@ -187,9 +186,9 @@ impl Node {
     /// not: its backlog has a bound of its own. False where the arena is full first.
     fn run_before(&mut self, id: ConnId, out: &mut Effects) -> bool {
         self.run_ready(id, true, out);
-        self.conns.find(id).is_none_or(|conn| {
-            matches!(conn.phase, Phase::Closing) || !conn.order.is_ready()
-        })
+        self.conns
+            .find(id)
+            .is_none_or(|conn| matches!(conn.phase, Phase::Closing) || !conn.order.is_ready())
     }
 
     pub(super) fn apply(&mut self, proposal: &Proposal<Origin>, out: &mut Effects) {

@@ -18,9 +18,15 @@ pub struct HandshakeContext {
 pub enum Verdict {
     /// Close without a word: the client must go elsewhere.
     Refuse(Refusal),
-    Create { timeout_ms: i32 },
+    Create {
+        timeout_ms: i32,
+    },
     /// Whether the password fits is looked at after the present holder has lost its connection.
-    Reopen { session: SessionId, timeout_ms: i32, password: Option<[u8; 16]> },
+    Reopen {
+        session: SessionId,
+        timeout_ms: i32,
+        password: Option<[u8; 16]>,
+    },
 }
 
 /// Why a handshake is refused without a reply.

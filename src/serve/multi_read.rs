@@ -13,9 +13,8 @@ pub(super) fn answer(
     ops: Vec<MultiOp<'_>>,
     out: &mut Vec<u8>,
 ) -> Result<(), ErrorCode> {
-    let is_read = |op: &MultiOp<'_>| {
-        matches!(op, MultiOp::GetData { .. } | MultiOp::GetChildren { .. })
-    };
+    let is_read =
+        |op: &MultiOp<'_>| matches!(op, MultiOp::GetData { .. } | MultiOp::GetChildren { .. });
     if !ops.iter().all(is_read) {
         MultiResult::write_end(out);
         return Err(ErrorCode::MarshallingError);

@@ -15,9 +15,7 @@ impl WriteReply {
     pub fn of(txn: &Txn, applied: &Applied) -> WriteReply {
         let closes = matches!(txn, Txn::CloseSession { .. });
         let err = match txn {
-            Txn::Error { code } => {
-                ErrorCode::from_number(*code).unwrap_or(ErrorCode::SystemError)
-            }
+            Txn::Error { code } => ErrorCode::from_number(*code).unwrap_or(ErrorCode::SystemError),
             // A failed multi says so in its parts only.
             Txn::Multi(_) => ErrorCode::Ok,
             _ => applied.err,

@@ -52,12 +52,8 @@ impl<O> Leading<O> {
     /// Takes over where the log ends. The first append begins a new file, as after every restart.
     pub fn new(last_logged: Zxid, applied: Zxid) -> Leading<O> {
         assert!(applied <= last_logged, "nothing is applied that was not logged");
-        let progress = Progress {
-            logged: last_logged,
-            durable: last_logged,
-            committed: last_logged,
-            applied,
-        };
+        let progress =
+            Progress { logged: last_logged, durable: last_logged, committed: last_logged, applied };
         Leading {
             progress,
             pending: VecDeque::new(),
@@ -165,11 +161,18 @@ impl<O> Leading<O> {
         assert!(p.logged >= p.durable, "durable is a part of what is logged");
         assert!(p.durable >= p.committed, "one voter: committed is what is durable");
         assert!(p.committed >= p.applied, "only what is committed is applied");
-        assert_eq!(p.logged.0 - p.applied.0, self.pending.len() as i64, "pending is what lies between");
+        assert_eq!(
+            p.logged.0 - p.applied.0,
+            self.pending.len() as i64,
+            "pending is what lies between"
+        );
         let sum: usize = self.unsynced.iter().map(|u| u.bytes).sum();
         assert_eq!(sum, self.unsynced_bytes, "unsynced bytes are counted");
         assert!(
-            self.unsynced.iter().zip(self.unsynced.iter().skip(1)).all(|(a, b)| a.ticket < b.ticket),
+            self.unsynced
+                .iter()
+                .zip(self.unsynced.iter().skip(1))
+                .all(|(a, b)| a.ticket < b.ticket),
             "tickets rise"
         );
     }

@@ -42,7 +42,8 @@ fn a_failing_sync_ends_the_server_and_nothing_acknowledged_is_lost() {
     let data = folder.0.join("data");
     let mut writer = writer_of(&folder.0, &data, Shape::default());
     let inject = "inject=fdatasync,fsync:error=EIO:when=40+";
-    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", inject];
+    let strace =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", inject];
     let mut server = Server::start(&folder.0, &data, Shape::default(), &strace);
     server.await_serving();
     let (status, counts) = write_until_end(&mut server, &writer);

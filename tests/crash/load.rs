@@ -170,7 +170,10 @@ impl Writer {
             return Err(format!(
                 "{}: no prefix of {sent} operations with {acknowledged} acknowledged makes what is \
                  there; missing {lost:?}, value {:?} of {:?}, {} sequential of {}",
-                self.root, found.value, wanted.value, found.sequential.len(),
+                self.root,
+                found.value,
+                wanted.value,
+                found.sequential.len(),
                 wanted.sequential.len()
             ));
         };

@@ -70,7 +70,10 @@ impl Server {
             "tickTime={}\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
              snapCount={}\npreAllocSize={}\nmaxClientCnxns=0\nadmin.enableServer=false\n\
              4lw.commands.whitelist=*\n",
-            shape.tick_ms, data.display(), shape.snap_count, shape.pre_alloc_kib
+            shape.tick_ms,
+            data.display(),
+            shape.snap_count,
+            shape.pre_alloc_kib
         );
         fs::write(&config, text).expect("the test's folder takes a file");
         let log = folder.join("server.log");
