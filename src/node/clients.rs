@@ -128,8 +128,8 @@ impl Node {
                     && self.warnings.admits(self.now.mono)
                 {
                     log::info!(
-                        "Refusing session(0x{:x}) request for client {} as it has seen zxid 0x{seen:x} \
-                         our last zxid is 0x{:x} client must try another server",
+                        "Refusing session(0x{:x}) request for client {} as it has seen zxid \
+                         0x{seen:x} our last zxid is 0x{:x} client must try another server",
                         request.session,
                         conn.peer,
                         context.last_zxid
