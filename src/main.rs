@@ -1,6 +1,7 @@
 //! `zkd`, the server: reads what was asked for, runs it, ends with its status.
 
 mod cli;
+mod start;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
     let file = |name: &str| std::fs::read(name);
     match cli::command(&arguments, &Outside { variable: &variable, file: &file }) {
-        Command::Run(_) => refuse("the server itself is not built in yet\n", 1),
+        Command::Run(config) => ExitCode::from(start::run(&config)),
         Command::Say(text) => match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

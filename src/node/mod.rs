@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::prepare::Prepare;
 use crate::proto::Entry;
 use crate::session::Sessions;
-use crate::state::{Applied, State};
+use crate::state::{Applied, Mode, State};
 use crate::watch::WatchTable;
 use crate::zab::Leading;
 
@@ -46,7 +46,11 @@ pub struct Start {
     /// Logged and not yet applied, ascending: held back until a leader is established.
     pub tail: Vec<Entry>,
     pub last_logged: Zxid,
-    /// When the data directory was made by this program, for the purge's first day.
+    /// Up to here txns are applied by the tolerant rules of a snapshot taken while they were.
+    pub replay_until: Zxid,
+    /// Whether a snapshot is due at once: there is none beneath the log.
+    pub wants_snapshot: bool,
+    /// The data directory was made by this very start: nothing in it is another's.
     pub is_new_directory: bool,
 }
 
@@ -169,16 +173,20 @@ impl Node {
             settings,
             state: start.state,
         };
-        node.establish_role(start.tail);
+        node.establish_role(start.tail, start.replay_until);
+        if start.wants_snapshot {
+            node.snapshots.demand();
+        }
         Ok(node)
     }
 
     /// Commits the recovered tail, tracks every session with a full timeout, and closes those
     /// whose ephemerals outlived them.
-    fn establish_role(&mut self, tail: Vec<Entry>) {
+    fn establish_role(&mut self, tail: Vec<Entry>, replay_until: Zxid) {
         for entry in tail {
             self.applied.clear();
-            let mode = crate::state::Mode::Exact;
+            let is_replay = entry.header.zxid <= replay_until;
+            let mode = if is_replay { Mode::Replay } else { Mode::Exact };
             self.state.apply(&entry.header, &entry.txn, mode, &mut self.applied);
         }
         self.applied.clear();

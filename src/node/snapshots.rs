@@ -77,6 +77,11 @@ impl Snapshots {
         self.bytes = 0;
     }
 
+    /// One is due, whatever was counted.
+    pub fn demand(&mut self) {
+        self.is_due = true;
+    }
+
     /// Counts what was appended; true where the log is to roll and a snapshot to be taken.
     pub fn on_append(&mut self, txns: u64, bytes: u64, rng: &mut Rng) -> bool {
         self.txns += txns;

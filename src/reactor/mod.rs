@@ -33,7 +33,7 @@ use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS};
 use crate::base::{Fatal, Instant, Now};
 use crate::config::Config;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
-use crate::node::{CloseReason, Effects, Event};
+use crate::node::{CloseReason, Effects, Event, Node};
 
 use clock::Clock;
 use deadlines::Deadlines;
@@ -54,6 +54,20 @@ pub trait Turn {
     fn next_timeout(&mut self) -> Option<Instant>;
     /// There is work left that needs no event.
     fn wants_turn(&self) -> bool;
+}
+
+impl Turn for Node {
+    fn turn(&mut self, now: Now, events: &[Event<'_>], out: &mut Effects) {
+        Node::turn(self, now, events, out);
+    }
+
+    fn next_timeout(&mut self) -> Option<Instant> {
+        Node::next_timeout(self)
+    }
+
+    fn wants_turn(&self) -> bool {
+        Node::wants_turn(self)
+    }
 }
 
 /// Where storage and chore commands go and what comes back. Whoever starts it gives it

@@ -141,7 +141,7 @@ pub fn ranks(source: &Source) -> Vec<Fault> {
 
 pub fn unknown_room(source: &Source) -> Vec<Fault> {
     match source.room() {
-        Some("lib" | "main" | "cli") | None => Vec::new(),
+        Some("lib" | "main" | "cli" | "start") | None => Vec::new(),
         Some(room) if rank(room).is_some() => Vec::new(),
         Some(room) => vec![fault(source, 0, format!("src/{room} has no rank in the table"))],
     }

@@ -1,0 +1,160 @@
+//! From a configuration to a running server, and to its exit status.
+
+use std::time::Duration;
+
+use zkd::base::{Fatal, WallMillis};
+use zkd::config::{Config, SnapshotCompression};
+use zkd::disk::{RealDisk, Recovered, StorageSettings, StorageThreads, recover};
+use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
+use zkd::node::{Node, Start};
+use zkd::reactor::{Drained, Ended, Logging, Reactor, Storage, raise_limit};
+use zkd::state::StateSettings;
+
+/// Runs the server until it ends: its exit status.
+pub fn run(config: &Config) -> u8 {
+    let logging = Logging::install("");
+    let ended = serve(config, &logging);
+    let status = match ended {
+        Ok(()) => 0,
+        Err(fatal) => {
+            log::error!("{fatal}");
+            if matches!(fatal, Fatal::DataDir(_)) {
+                log::error!("Unable to access datadir, exiting abnormally");
+            }
+            u8::try_from(fatal.exit_status()).unwrap_or(1)
+        }
+    };
+    log::info!("Exiting with code {status}");
+    logging.write_all();
+    status
+}
+
+fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
+    config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let mut reactor = Reactor::open(config)?;
+    reactor.own_process()?;
+    raise_limit();
+    announce(config, &reactor);
+    logging.write_all();
+
+    let now = reactor.now();
+    let seed = seed(now.wall);
+    let settings = storage_settings(config, seed);
+    let mut disk = RealDisk::new();
+    let recovered = recover(&mut disk, &settings)?;
+    let last = recovered.last_logged;
+    let waker = reactor.waker();
+    let wake = move || {
+        // It fails only where the loop is gone, and then nobody waits for it.
+        let _ = waker.wake();
+    };
+    let lines = logging.clone();
+    let threads = StorageThreads::start_with_errands(disk, &settings, last, wake, move || {
+        write_lines(&lines)
+    })
+    .map_err(|e| Fatal::Unexpected(format!("a thread cannot be started: {e}")))?;
+    logging.written_by(threads.nudge());
+    threads.nudge()();
+
+    let now = reactor.now();
+    let mut node =
+        Node::new(config, start(recovered), now, seed).map_err(Fatal::InvalidInvocation)?;
+    let storage = Threads(threads);
+    match reactor.run(&mut node, &storage) {
+        Ended::Finished => {
+            storage.0.finish();
+            Ok(())
+        }
+        // A thread may hang in what failed: nobody waits for it.
+        Ended::Fatal(fatal) => Err(fatal),
+    }
+}
+
+/// The line that says where clients find it and where the data lies.
+fn announce(config: &Config, reactor: &Reactor) {
+    let data = absolute(&config.storage.data_dir);
+    let logs = absolute(&config.storage.data_log_dir);
+    let place = match reactor.client_address() {
+        Some(address) => format!("binding to port {address}"),
+        None => "no port for clients".to_owned(),
+    };
+    let text = format!("zkd {}: {place}, data in {data}", zkd::base::ANNOUNCED_VERSION);
+    let text = if logs == data { text } else { format!("{text}, log in {logs}") };
+    log::info!("{text}");
+}
+
+fn absolute(path: &str) -> String {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |p| p.display().to_string())
+}
+
+/// Log lines, written by the chore thread: when it wants to go on.
+fn write_lines(logging: &Logging) -> Option<Duration> {
+    match logging.write_some() {
+        Drained::Empty => None,
+        Drained::More => Some(Duration::ZERO),
+        Drained::Blocked => Some(BLOCKED_LOG_RETRY),
+    }
+}
+
+fn storage_settings(config: &Config, seed: u64) -> StorageSettings {
+    let storage = &config.storage;
+    let mut settings = StorageSettings::new(&storage.data_dir);
+    settings.log_dir = (&storage.data_log_dir).into();
+    settings.autocreate_dirs = storage.datadir_autocreate;
+    settings.autocreate_db = storage.db_autocreate;
+    settings.trust_empty_snapshot = storage.snapshot_trust_empty;
+    settings.force_sync = storage.force_sync;
+    settings.sync_warning_ms = u64::try_from(storage.fsync_warning_ms).unwrap_or(0);
+    let preallocate_kib = u64::try_from(storage.pre_alloc_kib).unwrap_or(0);
+    settings.preallocate_bytes = preallocate_kib.saturating_mul(1024);
+    settings.compression = match storage.snapshot_compression {
+        SnapshotCompression::None => Compression::None,
+        SnapshotCompression::Gz => Compression::Gzip,
+        SnapshotCompression::Snappy => Compression::Snappy,
+    };
+    settings.state = StateSettings {
+        extended_types: config.tree.extended_types,
+        emulate_353: config.tree.emulate_353_ttl,
+        digest: config.tree.digest_enabled,
+        // Not the node's own seed: one must not tell of the other.
+        hash_seed: seed.rotate_left(32) ^ 0x5851_f42d_4c95_7f2d,
+    };
+    settings
+}
+
+fn start(recovered: Recovered) -> Start {
+    Start {
+        state: recovered.state,
+        tail: recovered.tail,
+        last_logged: recovered.last_logged,
+        replay_until: recovered.replay_until,
+        wants_snapshot: recovered.wants_snapshot,
+        is_new_directory: recovered.created,
+    }
+}
+
+/// Chance for the node, which has none of its own.
+fn seed(wall: WallMillis) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard tables are seeded by the operating system.
+    RandomState::new().hash_one(wall.0)
+}
+
+struct Threads(StorageThreads);
+
+impl Storage for Threads {
+    fn send(&self, command: StorageCommand) {
+        self.0.send(command);
+    }
+
+    fn send_chore(&self, command: ChoreCommand) {
+        self.0.send_chore(command);
+    }
+
+    fn poll_events(&self, out: &mut Vec<StorageEvent>) {
+        self.0.poll_events(out);
+    }
+}
+
+/// How soon a log that nobody took is offered again.
+const BLOCKED_LOG_RETRY: Duration = Duration::from_millis(100);
