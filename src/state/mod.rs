@@ -68,11 +68,6 @@ pub struct NodeId(pub(in crate::state) u32);
 impl NodeId {
     pub const ROOT: NodeId = NodeId(ROOT);
 
-    /// The id that `index` gave.
-    pub fn from_number(number: u32) -> NodeId {
-        NodeId(number)
-    }
-
     /// For tables indexed by node.
     pub fn index(self) -> usize {
         self.0 as usize

@@ -9,7 +9,6 @@
 //! Watches must be added only when every change applied so far has been fired.
 
 mod check;
-mod fire;
 mod holders;
 mod listing;
 mod places;
