@@ -13,6 +13,7 @@ mod chores;
 #[cfg(test)]
 mod crash_tests;
 mod dirs;
+mod java;
 mod listing;
 mod log_recovery;
 mod log_writer;
@@ -34,6 +35,7 @@ mod window;
 
 pub use chores::Chores;
 pub use dirs::Dirs;
+pub use java::open;
 pub use log_writer::LogWriter;
 pub use real::RealDisk;
 pub use recover::{Recovered, recover};
