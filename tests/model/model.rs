@@ -148,7 +148,7 @@ impl Model {
             Op::Delete(path, version) => work.delete(path, *version),
             Op::SetData(path, data, version) => work.set(path, data.as_deref(), *version),
             Op::SetAcl(path, acl, version) => work.set_acl(path, acl.as_deref(), *version),
-            Op::DeleteContainer(_) if guarded => Err(BAD_ARGUMENTS),
+            Op::DeleteContainer(_) if guarded => Err(NO_AUTH),
             Op::DeleteContainer(path) => work.delete_container(path),
             Op::Reconfig => Err(-123),
             Op::Multi(parts) => {
