@@ -140,7 +140,7 @@ impl Pair {
     fn take_due(&mut self, slot: usize) -> Outcome {
         let conn = self.model.conns.get_mut(&slot).expect("open");
         let due = std::mem::take(&mut conn.due);
-        let ends = conn.ends;
+        let (ends, closed) = (conn.ends, conn.closed);
         let mut rest = due.as_slice();
         while let Some(first) = rest.first() {
             let group = rest.iter().take_while(|e| e.any_order).count().max(1);
@@ -156,6 +156,10 @@ impl Pair {
             let mut live = self.live.remove(&slot).expect("open");
             self.model.disconnect(slot);
             ended(&mut live.link).map_err(|e| format!("slot {slot}: {e}"))?;
+            if !closed {
+                // Left alone it would expire some time later, in the middle of something else.
+                self.reopen(slot, live.session, &live.password)?;
+            }
         }
         Ok(())
     }

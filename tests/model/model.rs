@@ -22,6 +22,8 @@ pub struct Conn {
     pub due: Vec<Expect>,
     /// The server hangs up after the last frame that is due.
     pub ends: bool,
+    /// The session is over with it; otherwise it waits to be opened again.
+    pub closed: bool,
 }
 
 /// How a server differs where it is right to differ.
@@ -61,7 +63,7 @@ impl Model {
     /// A new session costs a txn; an opened one none.
     pub fn connect(&mut self, slot: usize, session: i64) {
         let ids = vec![("ip".to_owned(), "127.0.0.1".to_owned())];
-        let conn = Conn { who: Who { session, ids }, due: Vec::new(), ends: false };
+        let conn = Conn { who: Who { session, ids }, due: Vec::new(), ends: false, closed: false };
         self.conns.insert(slot, conn);
     }
 
@@ -93,7 +95,9 @@ impl Model {
             _ => self.zxid,
         };
         if matches!(op, Op::Unknown(_) | Op::CloseSession) || err == -115 {
-            self.conns.get_mut(&slot).expect("connected").ends = true;
+            let conn = self.conns.get_mut(&slot).expect("connected");
+            conn.ends = true;
+            conn.closed = matches!(op, Op::CloseSession);
             self.watches.forget(slot);
         }
         self.note(op, err);
