@@ -53,13 +53,13 @@ impl Server {
             Target::Zkd => zkd(&folder, port),
         };
         let mut server = Server { child: Some(child), folder, port };
-        server.await_serving();
+        server.await_serving(target);
         server
     }
 
-    fn await_serving(&mut self) {
+    fn await_serving(&mut self, target: Target) {
         let start = Instant::now();
-        while !is_serving(self.port) {
+        while !is_serving(target, self.port) {
             let child = self.child.as_mut().expect("started here");
             let ended = child.try_wait().expect("our own child");
             assert!(ended.is_none(), "the server ended: {ended:?}\n{}", self.log());
@@ -91,9 +91,10 @@ impl Drop for Server {
     }
 }
 
-fn is_serving(port: u16) -> bool {
+/// Apache listens before it serves, zkd serves when it listens.
+fn is_serving(target: Target, port: u16) -> bool {
     let Ok(mut link) = Link::dial(port) else { return false };
-    link.words("srvr").is_ok_and(|answer| answer.contains("Mode: "))
+    target == Target::Zkd || link.words("srvr").is_ok_and(|answer| answer.contains("Mode: "))
 }
 
 fn root() -> &'static Path {
