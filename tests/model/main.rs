@@ -65,7 +65,8 @@ fn arguments() -> Result<Arguments, String> {
 }
 
 fn manners(target: Target) -> Manners {
-    Manners { guards_reaper: target == Target::Zkd }
+    let zkd = target == Target::Zkd;
+    Manners { guards_reaper: zkd, stores_no_garbage: zkd }
 }
 
 fn fresh(server: &Server, target: Target) -> Pair {
