@@ -93,7 +93,8 @@ impl Pair {
         let mut bursts: Vec<Vec<Op>> = vec![Vec::new()];
         let mut limited = self.model.tree.has_limits();
         for op in ops {
-            let alone = op.stands_alone() || touches_quota(op);
+            let overtakes = *op == Op::Ping && self.model.manners.pings_overtake;
+            let alone = op.stands_alone() || touches_quota(op) || overtakes;
             limited |= touches_quota(op);
             if alone || limited {
                 bursts.push(Vec::new());

@@ -33,6 +33,8 @@ pub struct Manners {
     pub guards_reaper: bool,
     /// A multi that cannot be decoded is answered without a txn.
     pub stores_no_garbage: bool,
+    /// A ping is answered while a write before it waits for the disk.
+    pub pings_overtake: bool,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub struct Model {
     pub tree: Tree,
     pub conns: BTreeMap<usize, Conn>,
     watches: Watches,
-    manners: Manners,
+    pub manners: Manners,
     pub seen: Seen,
 }
 
