@@ -207,7 +207,11 @@ impl<'a> Answer<'a> {
     fn descendants(&mut self, path: Path<'_>) -> Result<(), ErrorCode> {
         let path = path.ok_or(ErrorCode::MarshallingError)?;
         let node = self.node(&path, Perms::READ)?;
-        let count = self.context.state.descendant_count(node.id());
+        let mut count = self.context.state.descendant_count(node.id());
+        if path.is_empty() {
+            // Apache counts the paths that start with "/": under this name the root is one.
+            count += 1;
+        }
         self.out.put_i32(i32::try_from(count).unwrap_or(i32::MAX));
         Ok(())
     }
