@@ -48,7 +48,7 @@ impl AclTable {
         let slot = match self.by_list.get(list) {
             Some(slot) => *slot,
             None => {
-                let id = self.last_id + 1;
+                let id = self.fresh_id();
                 self.insert(id, list.into(), false)
             }
         };
@@ -136,6 +136,12 @@ impl AclTable {
         for (list, slot) in &self.by_list {
             assert_eq!(self.list(*slot), list, "an ACL list under another's name");
         }
+    }
+
+    /// Above all others; an image whose ids leave no room there has some below.
+    fn fresh_id(&self) -> i64 {
+        let above = self.last_id.checked_add(1);
+        above.or_else(|| (1..).find(|id| !self.by_id.contains_key(id))).expect("an id is free")
     }
 
     fn insert(&mut self, id: i64, list: AclList, is_missing: bool) -> u32 {

@@ -92,11 +92,11 @@ impl State {
             CreateKind::Container => container_owner(),
             CreateKind::Ttl => ttl_owner(txn.ttl),
         };
-        let (parent_path, name) = parent_and_name(&txn.path).ok_or(ErrorCode::NodeExists)?;
+        let (parent_path, name) = place(&txn.path).ok_or_else(|| match txn.path.as_str() {
+            "" | "/" => ErrorCode::NodeExists,
+            _ => ErrorCode::BadArguments,
+        })?;
         let parent = self.nodes.find(parent_path).ok_or(ErrorCode::NoNode)?;
-        if name.is_empty() {
-            return Err(ErrorCode::BadArguments);
-        }
         if let Some(existing) = self.nodes.child(parent, name) {
             self.meet_existing(existing, parent, header, txn);
             return Err(ErrorCode::NodeExists);
@@ -147,27 +147,38 @@ impl State {
     /// The parent's pzxid rises even if the child is not there: an image may lack the child and
     /// hold the parent as it was before.
     fn delete(&mut self, path: &str, zxid: Zxid, changes: &mut Changes) -> Outcome {
-        let (parent_path, name) = parent_and_name(path).ok_or(ErrorCode::NoNode)?;
+        let (parent_path, name) = place(path).ok_or(ErrorCode::NoNode)?;
         let parent = self.nodes.find(parent_path).ok_or(ErrorCode::NoNode)?;
         if zxid > self.nodes.stat(parent).pzxid {
             self.change_stat(parent, |stat| stat.pzxid = zxid);
         }
         let id = self.nodes.child(parent, name).ok_or(ErrorCode::NoNode)?;
-        // Children are those of a later node of this name that an image held; their own txns
-        // follow and bring them again.
-        loop {
-            let mut leaf = id;
-            while self.nodes.first_child(leaf) != NONE {
-                leaf = self.nodes.first_child(leaf);
-            }
-            if leaf == id {
-                break;
-            }
-            let leaf_path = self.nodes.path(leaf);
-            self.remove_leaf(leaf, &leaf_path, changes);
+        if self.nodes.first_child(id) == NONE {
+            self.remove_leaf(id, path, changes);
+        } else {
+            self.remove_subtree(id, path, changes);
         }
-        self.remove_leaf(id, path, changes);
         Ok(Stat::default())
+    }
+
+    /// Children are those of a later node of this name that an image held; their own txns follow
+    /// and bring them again. Each goes before its parent.
+    fn remove_subtree(&mut self, top: u32, path: &str, changes: &mut Changes) {
+        let (mut at, mut path) = (top, path.to_owned());
+        loop {
+            while self.nodes.first_child(at) != NONE {
+                at = self.nodes.first_child(at);
+                path.push('/');
+                path.push_str(self.nodes.name(at));
+            }
+            let parent = self.nodes.parent(at);
+            self.remove_leaf(at, &path, changes);
+            if at == top {
+                return;
+            }
+            path.truncate(path.rfind('/').expect("a path below the top"));
+            at = parent;
+        }
     }
 
     fn remove_leaf(&mut self, id: u32, path: &str, changes: &mut Changes) {
@@ -310,6 +321,12 @@ impl State {
         self.digest = self.digest.wrapping_sub(old).wrapping_add(u64::from(digest));
         self.nodes.set_digest(id, digest);
     }
+}
+
+/// The parent's path and the name, of a path that can be a node's: "//a" is not another "/a".
+pub(super) fn place(path: &str) -> Option<(&str, &str)> {
+    let is_rooted = path.starts_with('/') && !path.starts_with("//");
+    parent_and_name(path).filter(|(_, name)| is_rooted && !name.is_empty())
 }
 
 pub(super) fn utf16_units(path: &str) -> u64 {

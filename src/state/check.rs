@@ -28,8 +28,14 @@ impl State {
             match self.kind_of_owner(self.nodes.owner(id)) {
                 _ if id == ROOT => {}
                 OwnerKind::Void => {}
-                OwnerKind::Container => containers += usize::from(self.containers.contains(&owned)),
-                OwnerKind::Ttl(_) => ttls += usize::from(self.ttls.contains(&owned)),
+                OwnerKind::Container => {
+                    assert!(self.containers.contains(&owned), "{path} among the containers");
+                    containers += 1;
+                }
+                OwnerKind::Ttl(_) => {
+                    assert!(self.ttls.contains(&owned), "{path} among the TTL nodes");
+                    ttls += 1;
+                }
                 OwnerKind::Normal(session) => {
                     let list = self.ephemerals.get(&session).expect("an ephemeral's owner");
                     assert!(list.contains(&owned), "{path} among its owner's");
@@ -46,5 +52,6 @@ impl State {
         assert_eq!(ttls, self.ttls.len(), "TTL nodes");
         self.acls.check(&held);
         self.check_quotas();
+        self.check_cursor();
     }
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::base::{SessionId, Zxid};
-use crate::proto::{Acl, parent_and_name};
+use crate::proto::Acl;
 
+use super::apply::place;
 use super::nodes::ROOT;
 use super::{NodeStat, State};
 
@@ -51,10 +52,7 @@ impl StateLoader {
             self.replace(ROOT, path, data, acl_id, stat);
             return Ok(());
         }
-        let is_absolute = path.starts_with('/');
-        let (parent_path, name) = parent_and_name(path)
-            .filter(|(_, name)| is_absolute && !name.is_empty())
-            .ok_or_else(|| LoadFault::NoPath(path.to_owned()))?;
+        let (parent_path, name) = place(path).ok_or_else(|| LoadFault::NoPath(path.to_owned()))?;
         if self.last_parent.0 != parent_path {
             let parent = self.state.nodes.find(parent_path);
             let parent = parent.ok_or_else(|| LoadFault::NoParent(path.to_owned()))?;

@@ -11,6 +11,8 @@ mod apply;
 mod changes;
 mod check;
 mod digest;
+#[cfg(test)]
+mod hostile_tests;
 mod loader;
 mod nodes;
 mod owner;
@@ -18,6 +20,8 @@ mod quota;
 mod slab;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod test_image;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -31,7 +35,7 @@ pub use acls::AclList;
 pub use changes::{Applied, Change, Changes, PartResult};
 pub use digest::{node_digest, node_digest_after};
 pub use loader::{LoadFault, StateLoader};
-pub use owner::{OwnerKind, TTL_MAX_MS, container_owner, ttl_owner};
+pub use owner::{OwnerKind, ReapLook, TTL_MAX_MS, container_owner, ttl_owner};
 pub use quota::{QuotaExceeded, QuotaLimits, QuotaView};
 pub use view::NodeRef;
 

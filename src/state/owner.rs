@@ -2,7 +2,6 @@
 
 use crate::base::{SessionId, WallMillis};
 
-use super::nodes::Nodes;
 use super::{NodeId, State};
 
 /// The kinds of nodes by owner.
@@ -36,6 +35,24 @@ pub fn ttl_owner(ttl_ms: i64) -> i64 {
     EXTENDED | (ttl_ms & TTL_MAX_MS)
 }
 
+/// How far a look for nodes to reap has come. What is born or changes meanwhile may be missed:
+/// the next look finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct ReapLook {
+    wall: WallMillis,
+    /// How long a container that never had a child may stay; 0 is for ever.
+    max_never_used_ms: i64,
+    next_container: NodeId,
+    next_ttl: NodeId,
+}
+
+impl ReapLook {
+    pub fn new(wall: WallMillis, max_never_used_ms: i64) -> ReapLook {
+        let (next_container, next_ttl) = (NodeId::ROOT, NodeId::ROOT);
+        ReapLook { wall, max_never_used_ms, next_container, next_ttl }
+    }
+}
+
 impl State {
     pub fn kind_of_owner(&self, owner: i64) -> OwnerKind {
         if self.settings.extended_types {
@@ -63,19 +80,51 @@ impl State {
         max_never_used_ms: i64,
         limit: usize,
     ) -> Vec<String> {
-        let nodes = &self.nodes;
-        let is_due = |id: &NodeId, age_ms| is_due(nodes, id.0, wall, age_ms);
-        let containers = self.containers.iter().filter(|id| {
-            if nodes.stat(id.0).cversion > 0 {
-                return nodes.child_count(id.0) == 0;
+        let mut look = ReapLook::new(wall, max_never_used_ms);
+        let mut found = Vec::new();
+        while found.len() < limit && !self.reap_step(&mut look, 1, &mut found) {}
+        found
+    }
+
+    /// Goes on with a look for what may go now: appends the paths among the next `max_nodes`
+    /// containers and TTL nodes. True once it went through all of them.
+    pub fn reap_step(
+        &self,
+        look: &mut ReapLook,
+        max_nodes: usize,
+        found: &mut impl Extend<String>,
+    ) -> bool {
+        let mut left = max_nodes;
+        for (owned, next) in
+            [(&self.containers, &mut look.next_container), (&self.ttls, &mut look.next_ttl)]
+        {
+            for id in owned.range(*next..) {
+                if left == 0 {
+                    return false;
+                }
+                left -= 1;
+                *next = NodeId(id.0 + 1);
+                let may_go = self.may_reap(id.0, look.wall, look.max_never_used_ms);
+                found.extend(may_go.then(|| self.nodes.path(id.0)));
             }
-            max_never_used_ms != 0 && is_due(id, max_never_used_ms)
-        });
-        let ttls = self.ttls.iter().filter(|id| match self.kind_of_owner(nodes.owner(id.0)) {
-            OwnerKind::Ttl(ttl) => is_due(id, ttl),
+        }
+        true
+    }
+
+    /// Only childless nodes go. A container goes at once if it had a child, else after
+    /// `max_never_used_ms`; a TTL of 0 is for ever.
+    fn may_reap(&self, id: u32, wall: WallMillis, max_never_used_ms: i64) -> bool {
+        if self.nodes.child_count(id) != 0 {
+            return false;
+        }
+        let stat = self.nodes.stat(id);
+        let idle_ms = wall.0.saturating_sub(stat.mtime);
+        match self.kind_of_owner(stat.owner) {
+            OwnerKind::Container if stat.cversion > 0 => true,
+            OwnerKind::Container => max_never_used_ms != 0 && idle_ms > max_never_used_ms,
+            OwnerKind::Ttl(ttl_ms) => ttl_ms != 0 && idle_ms > ttl_ms,
             _ => false,
-        });
-        containers.chain(ttls).take(limit).map(|id| nodes.path(id.0)).collect()
+        }
     }
 
     /// Notes what a new node is owned by.
@@ -106,10 +155,4 @@ impl State {
             }
         }
     }
-}
-
-/// Childless, and unchanged for longer than `age_ms`.
-fn is_due(nodes: &Nodes, id: u32, wall: WallMillis, age_ms: i64) -> bool {
-    let idle_ms = wall.0.saturating_sub(nodes.stat(id).mtime);
-    nodes.child_count(id) == 0 && idle_ms > age_ms
 }

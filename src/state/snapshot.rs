@@ -77,6 +77,14 @@ impl State {
         true
     }
 
+    /// Asserts that what the cursor went past is written.
+    pub(super) fn check_cursor(&self) {
+        let Some(cursor) = &self.cursor else { return };
+        assert!(cursor.at <= cursor.end && cursor.end <= self.nodes.end(), "the cursor's range");
+        let mut passed = (0..cursor.at).filter(|id| !self.nodes.is_vacant(*id));
+        assert!(passed.all(|id| cursor.is_reached(id)), "a node behind the cursor is written");
+    }
+
     /// To be called before anything that the image shows of a node changes.
     pub(super) fn before_change(&mut self, id: u32) {
         let Some(cursor) = &mut self.cursor else { return };

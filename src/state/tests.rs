@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::test_image::Image;
 use super::*;
 use crate::base::WallMillis;
-use crate::history::{NodeRecord, SnapshotItem, SnapshotReader};
 use crate::proto::{CreateKind, CreateTxn, ErrorCode, Txn, TxnHeader, parent_and_name};
 
 const SETTINGS: StateSettings =
@@ -211,38 +211,15 @@ impl Leader {
 }
 
 fn load(body: &[u8], zxid: Zxid) -> State {
-    let mut reader = SnapshotReader::stream();
-    reader.feed(body);
-    reader.end_input();
+    let image = Image::read(body);
     let mut loader = State::loader(&SETTINGS);
-    loop {
-        match reader.next_item().expect("a whole image") {
-            SnapshotItem::Session { id, timeout_ms } => loader.session(id, timeout_ms),
-            SnapshotItem::Acl { id, list } => loader.acl(id, list),
-            SnapshotItem::Node(node) => {
-                let path = std::str::from_utf8(node.path).expect("a path");
-                loader
-                    .node(path, node.data, node.acl, stat_of(&node))
-                    .expect("a node in its place");
-            }
-            SnapshotItem::End(_) => return loader.finish(zxid),
-            SnapshotItem::More => panic!("an image without an end"),
-        }
+    image.sessions.into_iter().for_each(|(id, timeout_ms)| loader.session(id, timeout_ms));
+    image.acls.into_iter().for_each(|(id, list)| loader.acl(id, list));
+    for node in image.nodes {
+        let placed = loader.node(&node.path, node.data.as_deref(), node.acl_id, node.stat);
+        placed.expect("a node in its place");
     }
-}
-
-fn stat_of(node: &NodeRecord<'_>) -> NodeStat {
-    NodeStat {
-        czxid: node.czxid,
-        mzxid: node.mzxid,
-        pzxid: node.pzxid,
-        ctime: node.ctime,
-        mtime: node.mtime,
-        version: node.version,
-        cversion: node.cversion,
-        aversion: node.aversion,
-        owner: node.owner,
-    }
+    loader.finish(zxid)
 }
 
 proptest! {
