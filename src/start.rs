@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zkd::base::{Fatal, WallMillis};
+use zkd::base::{Fatal, WallMillis, limits};
 use zkd::config::{Config, SnapshotCompression};
 use zkd::disk::{RealDisk, Recovered, StorageSettings, StorageThreads, recover};
 use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
@@ -112,6 +112,9 @@ fn storage_settings(config: &Config, seed: u64) -> StorageSettings {
         SnapshotCompression::Gz => Compression::Gzip,
         SnapshotCompression::Snappy => Compression::Snappy,
     };
+    // What is handed over before a sync is bounded, and may end in one txn more than that.
+    let unsynced = limits::UNSYNCED_BYTES + limits::txn_bytes(config.limits.jute_maxbuffer);
+    settings.unsynced_bytes = unsynced as u64;
     settings.state = StateSettings {
         extended_types: config.tree.extended_types,
         emulate_353: config.tree.emulate_353_ttl,

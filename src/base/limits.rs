@@ -88,6 +88,11 @@ pub const ACL_EXPANDED_BYTES: usize = JUTE_MAX_BUFFER;
 /// for header and digest. A longer list of a closing session is left out; a longer write refused.
 pub const TXN_BYTES: usize = 2 * JUTE_MAX_BUFFER - 4096;
 
+/// The same for another `jute.maxbuffer`.
+pub fn txn_bytes(jute_max_buffer: usize) -> usize {
+    jute_max_buffer.saturating_mul(2).saturating_sub(4096).max(TXN_BYTES)
+}
+
 /// The slice of the chore thread: bytes written before it looks at its queue again.
 pub const CHORE_SLICE_BYTES: usize = 1024 * 1024;
 

@@ -90,7 +90,7 @@ impl Settings {
                 enforce_quota: config.tree.enforce_quota,
                 close_session_txn: config.tree.close_session_txn,
                 reconfig_enabled: config.ensemble.reconfig_enabled,
-                max_txn_bytes: limits::TXN_BYTES.max(config.limits.jute_maxbuffer),
+                max_txn_bytes: limits::txn_bytes(config.limits.jute_maxbuffer),
                 hash_seed,
             },
             digest: config.tree.digest_enabled,

@@ -29,11 +29,11 @@ fn owned_paths(scene: &Scene<'_>) -> Vec<String> {
     let mut paths: BTreeSet<String> = owned.collect();
     for (path, record) in scene.overlay.iter() {
         match record {
-            None => drop(paths.remove(path)),
             Some(record) if record.stat.owner == session.0 && session.0 != 0 => {
                 paths.insert(path.to_owned());
             }
-            Some(_) => {}
+            // Gone, or gone and made again by somebody else.
+            _ => drop(paths.remove(path)),
         }
     }
     paths.into_iter().collect()
