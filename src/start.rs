@@ -7,7 +7,7 @@ use zkd::config::{Config, SnapshotCompression};
 use zkd::disk::{RealDisk, Recovered, StorageSettings, StorageThreads, recover};
 use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
 use zkd::node::{Node, Start};
-use zkd::reactor::{Drained, Ended, Logging, Reactor, Storage, raise_limit};
+use zkd::reactor::{Attended, Drained, Ended, Logging, Reactor, Storage, raise_limit};
 use zkd::state::StateSettings;
 
 /// Runs the server until it ends: its exit status.
@@ -57,8 +57,9 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     threads.nudge()();
 
     let now = reactor.now();
-    let mut node =
-        Node::new(config, start(recovered), now, seed).map_err(Fatal::InvalidInvocation)?;
+    let node = Node::new(config, start(recovered), now, seed).map_err(Fatal::InvalidInvocation)?;
+    let port = reactor.client_address().map(|address| address.port());
+    let mut node = Attended::new(node, port);
     let storage = Threads(threads);
     match reactor.run(&mut node, &storage) {
         Ended::Finished => {

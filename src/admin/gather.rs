@@ -11,6 +11,15 @@ use super::report::{NodeReport, QuotaGauges, WatchSummary};
 /// A node report with everything that state, sessions and watches know. What is left: outstanding
 /// requests, uptime, and the peer.
 pub fn state_report(state: &State, watches: &WatchTable) -> NodeReport {
+    NodeReport {
+        quotas: quota_gauges(state),
+        digests: state.digest_log().collect(),
+        ..state_counts(state, watches)
+    }
+}
+
+/// Of that, what nothing must be walked for.
+pub fn state_counts(state: &State, watches: &WatchTable) -> NodeReport {
     let counts = watches.counts();
     NodeReport {
         last_zxid: state.last_zxid(),
@@ -24,8 +33,6 @@ pub fn state_report(state: &State, watches: &WatchTable) -> NodeReport {
             child_watches: counts.child_watches,
         },
         global_sessions: state.session_count() as u64,
-        quotas: quota_gauges(state),
-        digests: state.digest_log().collect(),
         ..NodeReport::default()
     }
 }

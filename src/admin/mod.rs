@@ -14,7 +14,7 @@ mod text;
 mod word;
 
 pub use conf::{Conf, Environment, QuorumConf};
-pub use gather::{Parts, quota_gauges, state_report};
+pub use gather::{Parts, quota_gauges, state_counts, state_report};
 pub use listing::{ConnView, Listing, SessionUse, Source, WatchLine};
 pub use report::{
     DirReport, LeaderReport, Mode, NetReport, NodeReport, PeerReport, QuotaGauges, Report,

@@ -111,6 +111,11 @@ impl Whitelist {
         list
     }
 
+    /// The words for which a configuration says yes.
+    pub fn of(permits: impl Fn(&str) -> bool) -> Whitelist {
+        Whitelist { allowed: Word::ALL.map(|word| permits(word.name())) }
+    }
+
     pub fn allows(&self, word: Word) -> bool {
         self.allowed[word as usize]
     }

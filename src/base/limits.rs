@@ -67,6 +67,19 @@ pub const CLOSE_GRACE_MS: u64 = 10_000;
 /// How long accepting rests where descriptors ran out and none could be freed.
 pub const ACCEPT_REST_MS: u64 = 100;
 
+/// Bytes of one long listing that an operator asked for, written in one turn.
+pub const WORD_CHUNK_BYTES: usize = 32 * 1024;
+
+/// Long listings under way at once; who asks for another waits. Each may hold an id for every
+/// session.
+pub const WORD_LISTINGS: usize = 16;
+
+/// How long a listing that nobody takes is kept.
+pub const WORD_STALL_MS: u64 = 60_000;
+
+/// How long an answer waits for a measurement of the directories; then the last one must do.
+pub const WORD_MEASURE_MS: u64 = 2000;
+
 /// Watches one connection may hold.
 pub const WATCHES_PER_CONN: usize = 2_000_000;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::auth::Identities;
+use crate::auth::{AuthFailed, Identities};
 use crate::base::{ConnId, SessionId, Xid, Zxid, limits};
 use crate::proto::{
     ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader, Writer,
@@ -35,6 +35,9 @@ impl Node {
 
     pub(super) fn on_closed(&mut self, id: ConnId, reason: CloseReason) {
         let Some(conn) = self.conns.remove(id) else { return };
+        if matches!(reason, CloseReason::PeerClosed | CloseReason::SocketError) {
+            self.metrics.connection_drop_count.one();
+        }
         if let CloseReason::BadLength(length) = reason
             && self.warnings.admits(self.now.mono)
         {
@@ -331,7 +334,11 @@ impl Node {
             return self.close(id, false, out);
         };
         let scheme = scheme.unwrap_or_default();
-        let result = self.providers.authenticate(&scheme, auth.unwrap_or_default(), &mut conn.ids);
+        // No credential is not an empty one: that would be somebody's name.
+        let result = match auth {
+            None if scheme == "digest" => Err(AuthFailed),
+            _ => self.providers.authenticate(&scheme, auth.unwrap_or_default(), &mut conn.ids),
+        };
         let code = match result {
             Ok(()) => {
                 log::info!(

@@ -9,7 +9,7 @@ use crate::session::Sessions;
 use crate::state::State;
 use crate::watch::WatchTable;
 
-use super::conns::Conn;
+use super::conns::{Conn, Conns, Pauses, Phase};
 use super::seam::{Effect, Effects};
 use super::{Life, Node};
 
@@ -19,6 +19,8 @@ pub struct ConnLook {
     pub id: ConnId,
     pub peer: SocketAddr,
     pub is_read: bool,
+    /// It does not take what is sent to it.
+    pub is_backed_up: bool,
     pub queued: u64,
     pub received: u64,
     pub sent: u64,
@@ -43,7 +45,8 @@ impl ConnLook {
         ConnLook {
             id: conn.id,
             peer: conn.peer,
-            is_read: conn.pauses.is_read(),
+            is_read: conn.pauses.is_read() && !matches!(conn.phase, Phase::Closing),
+            is_backed_up: conn.pauses.has(Pauses::BACKLOG),
             queued: conn.order.len() as u64,
             received: stats.received,
             sent: stats.sent,
@@ -61,6 +64,30 @@ impl ConnLook {
             max_latency_ms: stats.latency.max(),
         }
     }
+}
+
+/// The connections, for listings.
+#[derive(Clone, Copy)]
+pub struct ConnsLook<'a>(&'a Conns);
+
+impl ConnsLook<'_> {
+    /// The first connection at or behind slot `from`, and its slot.
+    pub fn next_connection(self, from: u32) -> Option<(u32, ConnLook)> {
+        let (slot, conn) = self.0.next_from(from as usize)?;
+        Some((u32::try_from(slot).ok()?, ConnLook::of(conn)))
+    }
+
+    pub fn session_of(self, conn: ConnId) -> SessionId {
+        self.0.peek(conn).map_or(SessionId::NONE, |conn| conn.session)
+    }
+}
+
+/// Everything that a long listing walks through.
+pub struct Listed<'a> {
+    pub state: &'a State,
+    pub sessions: &'a Sessions,
+    pub watches: &'a mut WatchTable,
+    pub conns: ConnsLook<'a>,
 }
 
 impl Node {
@@ -116,14 +143,25 @@ impl Node {
         self.dir_sizes
     }
 
-    /// The first connection at or behind slot `from`, and its slot.
-    pub fn next_connection(&self, from: u32) -> Option<(u32, ConnLook)> {
-        let (slot, conn) = self.conns.next_from(from as usize)?;
-        Some((u32::try_from(slot).ok()?, ConnLook::of(conn)))
+    /// What listings walk through.
+    pub fn listed(&mut self) -> Listed<'_> {
+        Listed {
+            state: &self.state,
+            sessions: &self.sessions,
+            watches: &mut self.watches,
+            conns: ConnsLook(&self.conns),
+        }
     }
 
-    pub fn session_of(&self, conn: ConnId) -> SessionId {
-        self.conns.peek(conn).map_or(SessionId::NONE, |conn| conn.session)
+    /// An operator asked something on a connection: it counts as a request, and what else it says
+    /// does not count. The answer comes from elsewhere.
+    pub fn note_word(&mut self, conn: ConnId) {
+        self.stats.packets_received.one();
+        if let Some(conn) = self.conns.find(conn) {
+            conn.stats.received += 1;
+            conn.stats.last_heard = self.now.mono;
+            conn.phase = Phase::Closing;
+        }
     }
 
     /// `srst`.

@@ -32,7 +32,7 @@ use crate::watch::WatchTable;
 use crate::zab::Leading;
 
 use conns::Conns;
-pub use look::ConnLook;
+pub use look::{ConnLook, ConnsLook, Listed};
 pub use seam::{CloseReason, Effect, Effects, Event};
 use settings::Settings;
 use snapshots::Snapshots;

@@ -22,13 +22,6 @@ pub enum Event<'a> {
         conn: ConnId,
         body: &'a [u8],
     },
-    /// The first four bytes of a connection are a known four-letter word; `stmk` comes with its
-    /// eight bytes. The rest of that connection's input is not read.
-    Word {
-        conn: ConnId,
-        word: [u8; 4],
-        argument: Option<[u8; 8]>,
-    },
     /// The connection is gone; its id will not be named again.
     Closed {
         conn: ConnId,

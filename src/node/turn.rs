@@ -36,7 +36,6 @@ impl Node {
             Event::Storage(_) | Event::InputLeft => {}
             Event::Accepted { conn, peer, .. } => self.on_accepted(*conn, *peer),
             Event::Frame { conn, body } => self.on_frame(*conn, body, out),
-            Event::Word { .. } => {}
             Event::Closed { conn, reason } => self.on_closed(*conn, *reason),
             Event::Backlog { conn, bytes } => self.on_backlog(*conn, *bytes, out),
             Event::Shutdown => self.on_shutdown(out),

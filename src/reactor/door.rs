@@ -22,6 +22,8 @@ pub struct Door {
     pub rests_until: Option<Instant>,
     /// Given up for a moment where descriptors run out, so that who waits can be turned away.
     reserve: Option<OwnedFd>,
+    /// Who was turned away since somebody asked.
+    pub refused: u64,
     max_of_address: usize,
     max_in_all: usize,
     keep_alive: bool,
@@ -51,6 +53,7 @@ impl Door {
             is_ready: false,
             rests_until: None,
             reserve: reserve(),
+            refused: 0,
             max_of_address: usize::try_from(clients.max_client_cnxns).unwrap_or(0),
             max_in_all: usize::try_from(clients.max_cnxns).unwrap_or(0),
             keep_alive: clients.tcp_keep_alive,
@@ -86,6 +89,7 @@ impl Door {
     }
 
     fn refuse(&mut self, now: Instant, why: impl FnOnce() -> String) {
+        self.refused += 1;
         if let Some(permit) = self.refusals.permit(now) {
             log::warn!("Error accepting new connection: {}{permit}", why());
         }
@@ -100,6 +104,7 @@ impl Door {
             // What is wrong with one caller (a reset before it was accepted) is not with the next.
             return Knock::Refused;
         }
+        self.refused += 1;
         if let Some(permit) = self.shortages.permit(now) {
             log::warn!(
                 "Error accepting new connection: {error}; the connection is refused, \

@@ -8,6 +8,7 @@ use crate::config::Words;
 use crate::node::{CloseReason, Event};
 use crate::proto::{FrameError, cut};
 
+use super::desk::Asked;
 use super::links::{Input, Link};
 use super::words::{Opening, opening};
 
@@ -37,6 +38,7 @@ pub struct Intake {
     taken: usize,
     whole: Vec<Vec<u8>>,
     happened: Vec<Happened>,
+    asked: Vec<Asked>,
     words: Words,
     frame_limit: usize,
 }
@@ -59,6 +61,7 @@ impl Intake {
             taken: 0,
             whole: Vec::new(),
             happened: Vec::new(),
+            asked: Vec::new(),
             words,
             frame_limit,
         }
@@ -70,7 +73,12 @@ impl Intake {
 
     /// Something waits to be told to the node.
     pub fn has_news(&self) -> bool {
-        !self.happened.is_empty()
+        !self.happened.is_empty() || !self.asked.is_empty()
+    }
+
+    /// The four-letter words of this turn.
+    pub fn asked(&self) -> &[Asked] {
+        &self.asked
     }
 
     /// The budget of the turn is used up.
@@ -100,6 +108,7 @@ impl Intake {
         self.taken = 0;
         self.whole.clear();
         self.happened.clear();
+        self.asked.clear();
     }
 
     /// One read of one connection and the frames it completes.
@@ -161,7 +170,7 @@ impl Intake {
                 }
                 Opening::Word { word, argument } => {
                     link.input = Input::Deaf;
-                    self.tell(Event::Word { conn: link.id, word, argument });
+                    self.asked.push(Asked { conn: link.id, word, argument });
                     return Ok(());
                 }
                 Opening::Frames => link.input = Input::Frames,

@@ -7,6 +7,7 @@
 mod backlog;
 mod clock;
 mod deadlines;
+mod desk;
 mod door;
 mod intake;
 mod limiter;
@@ -17,6 +18,7 @@ mod open_files;
 mod perform;
 mod sends;
 mod signals;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -33,10 +35,11 @@ use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS};
 use crate::base::{Fatal, Instant, Now};
 use crate::config::Config;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
-use crate::node::{CloseReason, Effects, Event, Node};
+use crate::node::{CloseReason, Effects, Event};
 
 use clock::Clock;
 use deadlines::Deadlines;
+pub use desk::{Asked, Attended, NetNews};
 use door::{Door, Knock};
 use intake::{Intake, Outcome};
 pub use limiter::{Limiter, Permit};
@@ -50,24 +53,12 @@ use signals::SignalInput;
 /// What the reactor drives: a node, or what stands for one in a test.
 pub trait Turn {
     fn turn(&mut self, now: Now, events: &[Event<'_>], out: &mut Effects);
+    /// Behind each turn: what operators asked, and what the reactor counted.
+    fn attend(&mut self, now: Now, words: &[Asked], news: &NetNews, out: &mut Effects);
     /// When a turn is due though nothing happens.
     fn next_timeout(&mut self) -> Option<Instant>;
     /// There is work left that needs no event.
     fn wants_turn(&self) -> bool;
-}
-
-impl Turn for Node {
-    fn turn(&mut self, now: Now, events: &[Event<'_>], out: &mut Effects) {
-        Node::turn(self, now, events, out);
-    }
-
-    fn next_timeout(&mut self) -> Option<Instant> {
-        Node::next_timeout(self)
-    }
-
-    fn wants_turn(&self) -> bool {
-        Node::wants_turn(self)
-    }
 }
 
 /// Where storage and chore commands go and what comes back. Whoever starts it gives it
@@ -109,6 +100,7 @@ pub struct Reactor {
     is_stopping: bool,
     storage_events: Vec<StorageEvent>,
     drops: Limiter,
+    sessionless_expired: u64,
     ended: Option<Ended>,
 }
 
@@ -148,6 +140,7 @@ impl Reactor {
             is_stopping: false,
             storage_events: Vec::new(),
             drops: Limiter::default(),
+            sessionless_expired: 0,
             ended: None,
         })
     }
@@ -205,6 +198,8 @@ impl Reactor {
             self.intake.events(&mut events);
             node.turn(now, &events, &mut effects);
             spare = recycle(events);
+            let news = self.net_news();
+            node.attend(now, self.intake.asked(), &news, &mut effects);
             self.intake.clear();
 
             self.perform(&mut effects, storage, now.mono);
@@ -232,6 +227,12 @@ impl Reactor {
         ];
         let due = due.into_iter().flatten().min()?;
         Some(Duration::from_nanos(due.ns_since(self.clock.read().mono)))
+    }
+
+    fn net_news(&mut self) -> NetNews {
+        let refused = self.door.as_mut().map_or(0, |door| std::mem::take(&mut door.refused));
+        let sessionless_expired = std::mem::take(&mut self.sessionless_expired);
+        NetNews { connections: self.links.alive(), refused, sessionless_expired }
     }
 
     fn has_work(&self) -> bool {
@@ -377,6 +378,7 @@ impl Reactor {
                 if let Some(permit) = self.drops.permit(now) {
                     log::warn!("Closing connection from /{peer}: no session in time{permit}");
                 }
+                self.sessionless_expired += 1;
                 self.end(conn.index, CloseReason::Idle);
             }
         }

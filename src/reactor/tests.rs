@@ -53,11 +53,6 @@ impl Turn for Echo {
             match event {
                 Event::Accepted { peer, .. } => self.tell(format!("accepted {}", peer.ip())),
                 Event::Frame { conn, body } => self.on_frame(*conn, body, out),
-                Event::Word { conn, word, argument } => {
-                    let text = format!("{} {argument:?}", String::from_utf8_lossy(word));
-                    out.send(*conn, |arena| arena.extend_from_slice(text.as_bytes()));
-                    out.push(Effect::Close { conn: *conn, after_flush: true });
-                }
                 Event::Closed { reason, .. } => self.tell(format!("closed {reason:?}")),
                 Event::Backlog { bytes, .. } => self.tell(format!("backlog {}", *bytes > 0)),
                 _ => {}
@@ -65,6 +60,14 @@ impl Turn for Echo {
         }
         if self.stop.try_recv().is_ok() {
             out.push(Effect::Finished);
+        }
+    }
+
+    fn attend(&mut self, _: Now, words: &[Asked], _: &NetNews, out: &mut Effects) {
+        for Asked { conn, word, argument } in words {
+            let text = format!("{} {argument:?}", String::from_utf8_lossy(word));
+            out.send(*conn, |arena| arena.extend_from_slice(text.as_bytes()));
+            out.push(Effect::Close { conn: *conn, after_flush: true });
         }
     }
 

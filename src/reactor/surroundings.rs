@@ -1,0 +1,74 @@
+//! What `conf`, `envi` and `mntr` tell of the process and its machine.
+
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::admin::{Conf, Environment, NetReport};
+use crate::config::Config;
+
+/// The settings as `conf` shows them.
+pub fn conf(config: &Config, client_port: Option<u16>) -> Conf {
+    let clients = &config.clients;
+    Conf {
+        client_port: client_port.map_or(-1, i32::from),
+        secure_client_port: -1,
+        data_dir: version_dir(&config.storage.data_dir),
+        data_log_dir: version_dir(&config.storage.data_log_dir),
+        tick_time_ms: i64::from(config.tick_time_ms),
+        max_client_cnxns: i64::from(clients.max_client_cnxns),
+        min_session_timeout_ms: i64::from(config.min_session_timeout_ms),
+        max_session_timeout_ms: i64::from(config.max_session_timeout_ms),
+        client_port_listen_backlog: i64::from(clients.listen_backlog),
+        server_id: 0,
+        quorum: None,
+    }
+}
+
+fn version_dir(dir: &str) -> String {
+    let dir = Path::new(dir).join("version-2");
+    std::path::absolute(&dir).unwrap_or(dir).display().to_string()
+}
+
+/// The machine as `envi` shows it, looked up once.
+pub fn environment() -> Environment {
+    let name = rustix::system::uname();
+    let memory = rustix::system::sysinfo();
+    let mib = |count: u64| count.saturating_mul(u64::from(memory.mem_unit)) >> 20;
+    let (total, free) = (mib(memory.totalram), mib(memory.freeram));
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let dir = std::env::current_dir().map(|dir| dir.display().to_string());
+    Environment {
+        host_name: name.nodename().to_string_lossy().into_owned(),
+        os_arch: match std::env::consts::ARCH {
+            "x86_64" => "amd64".to_owned(),
+            arch => arch.to_owned(),
+        },
+        os_version: name.release().to_string_lossy().into_owned(),
+        user_name: variable("USER"),
+        user_home: variable("HOME"),
+        user_dir: dir.unwrap_or_default(),
+        tmp_dir: "/tmp".to_owned(),
+        memory_free_mb: free,
+        memory_max_mb: total,
+        memory_total_mb: total,
+    }
+}
+
+/// What the sockets are worth in numbers.
+pub fn net_report(connections: usize) -> NetReport {
+    let limit = getrlimit(Resource::Nofile).current;
+    NetReport {
+        connections: connections as u64,
+        open_files: open_files(connections),
+        max_files: limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
+        ..NetReport::default()
+    }
+}
+
+/// Linux tells it as the size of that directory since 6.2; reading the directory would take long
+/// where there are many.
+fn open_files(connections: usize) -> i64 {
+    let told = std::fs::metadata("/proc/self/fd").map_or(0, |meta| meta.len());
+    i64::try_from(told.max(connections as u64)).unwrap_or(i64::MAX)
+}
