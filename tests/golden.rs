@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use zkd::proto::{
-    ConnectRequest, ConnectResponse, Entry, ErrorCode, OpCode, Reader, ReplyHeader, Request,
-    RequestHeader,
+    ConnectRequest, ConnectResponse, Entry, ErrorCode, MultiOp, OpCode, Reader, ReplyHeader,
+    Request, RequestHeader,
 };
 
 /// One line of a transcript: its mark (`>`, `<` or `t`), the connection, and its bytes.
@@ -150,7 +150,10 @@ fn answered(lines: &[Line]) -> Vec<(&Line, i32)> {
 /// What Apache finds malformed only when it answers: a null path, a type that is none, a write
 /// among reads.
 fn is_refused_later(request: &Request<'_>) -> bool {
+    let is_read =
+        |op: &MultiOp<'_>| matches!(op, MultiOp::GetData { .. } | MultiOp::GetChildren { .. });
     match request {
+        Request::Multi(ops) => ops.iter().any(is_read),
         Request::CheckWatches { path, kind } | Request::RemoveWatches { path, kind } => {
             path.is_none() || !(1..=5).contains(kind)
         }

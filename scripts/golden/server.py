@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,11 +13,15 @@ APACHE = os.path.join(ROOT, "scripts", "apache")
 
 
 def free_port():
-    import socket
-
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def listens(port):
+    """Enough for zkd: who connects while it recovers waits and is served then."""
+    with socket.socket() as link:
+        return link.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Apache:
@@ -71,11 +76,12 @@ class Zkd:
             [self.binary, *flags, cfg], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         log.close()
-        wait = [APACHE, "wait", "--port", str(self.port), "--pid", str(self.child.pid)]
-        answer = subprocess.run([*wait, "--seconds", "20"], capture_output=True, text=True)
-        if answer.returncode != 0:
-            with open(log.name, errors="replace") as text:
-                raise RuntimeError(answer.stderr + text.read()[-2000:])
+        end = time.monotonic() + 20
+        while not listens(self.port):
+            if self.child.poll() is not None or time.monotonic() > end:
+                with open(log.name, errors="replace") as text:
+                    raise RuntimeError("zkd does not serve\n" + text.read()[-2000:])
+            time.sleep(0.02)
 
     def stop(self):
         if self.child.poll() is None:

@@ -3,7 +3,9 @@
 use crate::auth::Providers;
 use crate::base::{ConnId, Instant, SessionId, Xid, limits};
 use crate::prepare::Requester;
-use crate::proto::{ErrorCode, EventKind, OpCode, Perms, Request, RequestHeader, Txn, write_event};
+use crate::proto::{
+    DecodeError, ErrorCode, EventKind, OpCode, Perms, Request, RequestHeader, Txn, write_event,
+};
 use crate::proto::{TxnHeader, write_reply};
 use crate::serve::{self, ReadContext, WriteReply};
 use crate::session::Owner;
@@ -26,22 +28,27 @@ impl Node {
         let has_room = self.has_log_room() && self.inbox.is_empty();
         let now = self.now.mono;
         let Some(conn) = self.conns.find(id) else { return };
-        let request = match Request::read(op, &body[8..]) {
-            Ok(request) => request,
-            // Never stored, not even as an error: there is nothing in it to believe.
-            Err(_) => {
-                conn.order.push_refused(header.xid, header.op, ErrorCode::MarshallingError, now);
-                self.outstanding += 1;
-                return self.run_ready(id, false, out);
-            }
-        };
+        let request = Request::read(op, &body[8..]);
         self.outstanding += 1;
+        // Never stored, not even as an error: there is nothing in it to believe. A multi alone
+        // takes its zxid all the same, as in Java.
+        if request.is_err() && op != OpCode::Multi {
+            conn.order.push_refused(header.xid, header.op, ErrorCode::MarshallingError, now);
+            return self.run_ready(id, false, out);
+        }
         if !has_room || conn.order.has_unprepared() {
             self.unprepared_bytes += conn.order.push_unprepared(header.xid, header.op, body, now);
             return self.make_runnable(id);
         }
         conn.order.push_write(header.xid, header.op, now);
-        self.propose(Self::origin_of(id, header), &request);
+        self.propose_decoded(Self::origin_of(id, header), request);
+    }
+
+    fn propose_decoded(&mut self, origin: Origin, request: Result<Request<'_>, DecodeError>) {
+        match request {
+            Ok(request) => self.propose(origin, &request),
+            Err(_) => self.propose(origin, &Request::BadMulti),
+        }
     }
 
     /// Prepares what waited for room in the log, answers what waited for room in the arena.
@@ -69,8 +76,7 @@ impl Node {
             let header = RequestHeader::read(&mut crate::proto::Reader::new(&frame));
             let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return };
             let Some(op) = OpCode::from_number(header.op) else { return };
-            let request = Request::read(op, body).expect("it was decoded when it came");
-            self.propose(Self::origin_of(id, header), &request);
+            self.propose_decoded(Self::origin_of(id, header), Request::read(op, body));
         }
         if self.conns.find(id).is_some_and(|conn| conn.order.has_unprepared()) {
             self.make_runnable(id);

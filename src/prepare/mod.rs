@@ -145,6 +145,7 @@ fn prepare_one(scene: &mut Scene<'_>, request: &Request<'_>) -> Result<Txn, Erro
             change::set_acl(scene, path.as_deref(), acl.as_deref(), *version)
         }
         Request::Multi(ops) => multi::multi(scene, ops),
+        Request::BadMulti => Err(ErrorCode::MarshallingError),
         Request::CreateSession { timeout_ms } => Ok(Txn::CreateSession { timeout_ms: *timeout_ms }),
         Request::CloseSession => Ok(session::close(scene)),
         Request::Reconfig { .. } => reconfig(scene),

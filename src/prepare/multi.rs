@@ -8,6 +8,10 @@ use super::{change, create, encoded_bytes};
 /// Each operation sees those before it. At the first that is refused all is undone; the txn then
 /// says which one it was. What is not even an operation refuses the request as a whole.
 pub(super) fn multi(scene: &mut Scene<'_>, ops: &[MultiOp<'_>]) -> Result<Txn, ErrorCode> {
+    // Java digests the tree once it has looked at an operation, and only then stumbles.
+    if matches!(ops.first(), Some(MultiOp::GetChildren { .. } | MultiOp::GetData { .. })) {
+        return Ok(Txn::Error { code: ErrorCode::MarshallingError.number() });
+    }
     if !ops.iter().all(is_whole) {
         return Err(ErrorCode::MarshallingError);
     }

@@ -69,26 +69,13 @@ pub fn write_header(out: &mut impl Writer, kind: i32, err: i32) {
     out.put_i32(err);
 }
 
-/// The operations of a multi: writes and checks only.
-pub fn read_writes<'a>(r: &mut Reader<'a>) -> Result<Vec<MultiOp<'a>>, DecodeError> {
-    let ops = read_ops(r)?;
-    match ops.iter().find(|op| is_read(op)) {
-        Some(MultiOp::GetData { .. }) => Err(DecodeError::Kind(4)),
-        Some(_) => Err(DecodeError::Kind(8)),
-        None => Ok(ops),
-    }
-}
-
-/// The operations of a multiRead; a write inside is for the one who answers to find.
-pub fn read_reads<'a>(r: &mut Reader<'a>) -> Result<Vec<MultiOp<'a>>, DecodeError> {
-    read_ops(r)
-}
-
 fn is_read(op: &MultiOp<'_>) -> bool {
     matches!(op, MultiOp::GetChildren { .. } | MultiOp::GetData { .. })
 }
 
-fn read_ops<'a>(r: &mut Reader<'a>) -> Result<Vec<MultiOp<'a>>, DecodeError> {
+/// The operations of a multi or a multiRead: all write and check, or all read. Which of the two
+/// belongs where is for the one who answers to say.
+pub fn read_ops<'a>(r: &mut Reader<'a>) -> Result<Vec<MultiOp<'a>>, DecodeError> {
     let mut ops: Vec<MultiOp<'a>> = Vec::new();
     loop {
         let (kind, done, _err) = (r.i32()?, r.bool()?, r.i32()?);

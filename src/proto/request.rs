@@ -282,6 +282,8 @@ pub enum Request<'a> {
         version: i32,
     },
     Multi(Vec<MultiOp<'a>>),
+    /// A multi that could not be decoded: refused, yet with a zxid of its own. Never read.
+    BadMulti,
     MultiRead(Vec<MultiOp<'a>>),
     Reconfig {
         joining: Option<Cow<'a, str>>,
@@ -336,8 +338,8 @@ impl<'a> Request<'a> {
             OpCode::Create2 => Create::read(CreateKind::Create2, r).map(Request::Create),
             OpCode::CreateContainer => Create::read(CreateKind::Container, r).map(Request::Create),
             OpCode::CreateTtl => Create::read(CreateKind::Ttl, r).map(Request::Create),
-            OpCode::Multi => multi::read_writes(r).map(Request::Multi),
-            OpCode::MultiRead => multi::read_reads(r).map(Request::MultiRead),
+            OpCode::Multi => multi::read_ops(r).map(Request::Multi),
+            OpCode::MultiRead => multi::read_ops(r).map(Request::MultiRead),
             OpCode::SetWatches => read_set_watches(r, false).map(Request::SetWatches),
             OpCode::SetWatches2 => read_set_watches(r, true).map(Request::SetWatches),
             OpCode::Ping => Ok(Request::Ping),

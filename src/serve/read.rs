@@ -97,8 +97,10 @@ impl<'a> Answer<'a> {
                 multi_read::answer(self.context, self.reader.ids, ops, self.out)
             }
             Request::AddWatch { path, mode } => {
-                let path = path.ok_or(ErrorCode::MarshallingError)?;
-                watches.add_persistent(self.reader.conn, self.context.state, &path, mode);
+                // A null path is a good answer and a watch on nothing.
+                if let Some(path) = path {
+                    watches.add_persistent(self.reader.conn, self.context.state, &path, mode);
+                }
                 self.out.put_i32(0);
                 Ok(())
             }

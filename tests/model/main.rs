@@ -66,7 +66,7 @@ fn arguments() -> Result<Arguments, String> {
 
 fn manners(target: Target) -> Manners {
     let zkd = target == Target::Zkd;
-    Manners { guards_reaper: zkd, stores_no_garbage: zkd, pings_overtake: zkd }
+    Manners { guards_reaper: zkd, pings_overtake: zkd }
 }
 
 fn fresh(server: &Server, target: Target) -> Pair {

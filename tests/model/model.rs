@@ -31,8 +31,6 @@ pub struct Conn {
 pub struct Manners {
     /// Only the server itself may delete containers: a client that tries is refused.
     pub guards_reaper: bool,
-    /// A multi that cannot be decoded is answered without a txn.
-    pub stores_no_garbage: bool,
     /// A ping is answered while a write before it waits for the disk.
     pub pings_overtake: bool,
 }
@@ -146,11 +144,6 @@ impl Model {
     }
 
     fn write(&mut self, who: &Who, op: &Op) -> Answer {
-        if let (Op::Multi(parts), true) = (op, self.manners.stores_no_garbage) {
-            if is_garbled(parts) || parts.iter().any(Part::is_read) {
-                return (MARSHALLING, Vec::new());
-            }
-        }
         self.zxid += 1;
         let tree = self.tree.clone();
         let base = &self.tree;
