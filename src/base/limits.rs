@@ -42,12 +42,18 @@ pub const UNPREPARED_BYTES: usize = 64 * 1024 * 1024;
 /// Nodes a snapshot cursor emits in one turn.
 pub const SNAPSHOT_NODES_PER_TURN: usize = 1000;
 
+/// Bytes after which it stops short of them: a thousand of the largest nodes are a gigabyte.
+pub const SNAPSHOT_BYTES_PER_TURN: usize = 1024 * 1024;
+
 /// Snapshot bytes handed to the chore thread and not yet written; past it the cursor rests, and
 /// what changes emit meanwhile counts toward `SNAPSHOT_QUEUE_BYTES`.
 pub const SNAPSHOT_PACE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Snapshot bytes queued after which the snapshot is given up and retried.
 pub const SNAPSHOT_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Containers and TTL nodes looked at in one turn: about a millisecond. A look goes on in the next.
+pub const REAP_LOOKS_PER_TURN: usize = 5000;
 
 /// Sessions the expiry may close in one turn; the rest of the bucket follows in the next turns.
 pub const EXPIRIES_PER_TURN: usize = 200;

@@ -86,6 +86,7 @@ impl Node {
             || !self.inbox.is_empty() && self.has_log_room()
             || self.has_uncommitted_backlog()
             || self.snapshots.wants_turn()
+            || self.reaper.is_looking() && matches!(self.life, Life::Serving)
     }
 
     pub(super) fn has_log_room(&self) -> bool {

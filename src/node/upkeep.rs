@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::{Instant, limits};
 use crate::history::ChoreCommand;
+use crate::state::ReapLook;
 
 use super::seam::{Effect, Effects, Event};
 use super::settings::Settings;
@@ -17,6 +18,8 @@ pub(super) struct Reaper {
     spacing_ms: u64,
     max_never_used_ms: i64,
     next_look: Instant,
+    /// The look under way.
+    look: Option<ReapLook>,
     next_reap: Instant,
     candidates: VecDeque<String>,
 }
@@ -29,9 +32,15 @@ impl Reaper {
             spacing_ms: 60_000 / settings.container_max_per_minute.max(1),
             max_never_used_ms: settings.container_max_never_used_ms,
             next_look: now.plus_ms(interval_ms),
+            look: None,
             next_reap: now,
             candidates: VecDeque::new(),
         }
+    }
+
+    /// A look goes on turn after turn.
+    pub fn is_looking(&self) -> bool {
+        self.look.is_some()
     }
 
     pub fn next_due(&self) -> Option<Instant> {
@@ -39,7 +48,7 @@ impl Reaper {
     }
 }
 
-/// Candidates one look may gather; the next look finds the rest.
+/// Candidates at which a look ends; the next look finds the rest.
 const CANDIDATES_PER_LOOK: usize = 10_000;
 
 impl Node {
@@ -69,13 +78,18 @@ impl Node {
 
     fn reap(&mut self) {
         let now = self.now.mono;
-        if self.reaper.candidates.is_empty() && now >= self.reaper.next_look {
-            self.reaper.next_look = now.plus_ms(self.reaper.interval_ms);
-            let never_used_ms = self.reaper.max_never_used_ms;
-            let found =
-                self.state.reap_candidates(self.now.wall, never_used_ms, CANDIDATES_PER_LOOK);
-            self.reaper.candidates.extend(found);
-            self.reaper.next_reap = now;
+        let reaper = &mut self.reaper;
+        if reaper.look.is_none() && reaper.candidates.is_empty() && now >= reaper.next_look {
+            reaper.next_look = now.plus_ms(reaper.interval_ms);
+            reaper.next_reap = now;
+            reaper.look = Some(ReapLook::new(self.now.wall, reaper.max_never_used_ms));
+        }
+        if let Some(look) = &mut reaper.look {
+            let found = &mut reaper.candidates;
+            let is_done = self.state.reap_step(look, limits::REAP_LOOKS_PER_TURN, found);
+            if is_done || found.len() >= CANDIDATES_PER_LOOK {
+                reaper.look = None;
+            }
         }
         // As many as are due since the last, so that a coarse clock does not slow the rate.
         while now >= self.reaper.next_reap {

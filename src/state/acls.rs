@@ -114,11 +114,22 @@ impl AclTable {
         self.by_id.len()
     }
 
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.put_i32(self.by_id.len() as i32);
-        for (id, slot) in &self.by_id {
-            out.put_i64(*id);
-            Acl::write_list(self.list(*slot), out);
+    /// All slots are below this.
+    pub fn end(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// How many nodes have a slot's list.
+    pub fn nodes(&self, slot: u32) -> u32 {
+        self.entry(slot).nodes
+    }
+
+    /// Writes a slot as an image's table has it, if there is anything to write.
+    pub fn write(&self, slot: u32, out: &mut Vec<u8>) {
+        let entry = self.slots[slot as usize].as_ref().filter(|_| slot != OPEN);
+        if let Some(entry) = entry {
+            out.put_i64(entry.id);
+            Acl::write_list(&entry.list, out);
         }
     }
 

@@ -102,7 +102,7 @@ impl State {
             return Err(ErrorCode::NodeExists);
         }
         self.raise_cversion(parent, txn.parent_cversion, header.zxid);
-        let acl = self.acls.hold(&txn.acl);
+        let acl = self.hold_acl(&txn.acl);
         let stat = NodeStat {
             czxid: header.zxid,
             mzxid: header.zxid,
@@ -191,7 +191,7 @@ impl State {
             acl: self.acls.list(acl),
             parent_acl: self.acls.list(self.nodes.acl(parent)),
         });
-        self.acls.release(acl);
+        self.release_acl(acl);
         self.forget_owner(id);
         let data_bytes = self.nodes.data_bytes(id);
         self.data_bytes -= utf16_units(path) + data_bytes as u64;
@@ -254,9 +254,9 @@ impl State {
     fn replace_acl(&mut self, id: u32, acl: &[Acl]) {
         self.before_change(id);
         let old = self.nodes.acl(id);
-        let new = self.acls.hold(acl);
+        let new = self.hold_acl(acl);
         self.nodes.set_acl(id, new);
-        self.acls.release(old);
+        self.release_acl(old);
     }
 
     fn change_stat(&mut self, id: u32, change: impl FnOnce(&mut NodeStat)) {
@@ -290,9 +290,7 @@ impl State {
         stat: &NodeStat,
     ) -> u32 {
         let id = self.nodes.insert(parent, name, data, acl);
-        if let Some(cursor) = &mut self.cursor {
-            cursor.skip(id);
-        }
+        self.after_birth(id);
         self.nodes.set_stat(id, stat);
         self.renew_digest(id, path);
         self.index_owner(id, stat.owner);

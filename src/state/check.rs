@@ -52,6 +52,5 @@ impl State {
         assert_eq!(ttls, self.ttls.len(), "TTL nodes");
         self.acls.check(&held);
         self.check_quotas();
-        self.check_cursor();
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::test_image::Image;
 use super::*;
-use crate::base::WallMillis;
+use crate::base::{WallMillis, limits};
 use crate::proto::{CreateKind, CreateTxn, ErrorCode, Txn, TxnHeader};
 
 fn settings() -> impl Strategy<Value = StateSettings> {
@@ -335,6 +335,53 @@ fn a_look_for_nodes_to_reap_goes_on_where_it_was() {
         assert_eq!(found, ["/never_used", "/old", "/was_used"]);
         assert_eq!(steps, 8_usize.div_ceil(max_nodes));
     }
-    assert_eq!(state.reap_candidates(WallMillis(1000), 0, 1), ["/was_used"]);
-    assert_eq!(state.reap_candidates(WallMillis(1000), 0, 9), ["/was_used", "/old"]);
+    let mut found = Vec::new();
+    assert!(state.reap_step(&mut ReapLook::new(WallMillis(1000), 0), 8, &mut found));
+    found.sort();
+    assert_eq!(found, ["/old", "/was_used"]);
+}
+
+/// An ACL that goes while the table is being written goes into it; one that comes does not.
+#[test]
+fn acls_that_change_while_their_table_is_written_do_not_show() {
+    let mut rig = Rig::new(&StateSettings::default());
+    let acl_of = |perms: i32| vec![Acl::new(Perms(perms), "world", "anyone")];
+    let set = |path: &str, perms: i32| Step::Txn {
+        txn: Txn::SetAcl { path: path.into(), acl: acl_of(perms), version: 1 },
+        session: 1,
+        zxid: 9,
+        is_replay: false,
+    };
+    let paths = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
+    for (perms, path) in paths.iter().enumerate() {
+        rig.take(&set(path, perms as i32));
+    }
+    for moved in 0..paths.len() {
+        rig.take(&Step::Snapshot { nodes: 0 });
+        rig.take(&Step::Snapshot { nodes: moved });
+        for (i, path) in paths.iter().enumerate() {
+            rig.take(&set(path, 8 + (i + moved) as i32));
+            rig.take(&Step::Snapshot { nodes: 1 });
+        }
+        while rig.state.snapshot_is_running() {
+            rig.take(&Step::Snapshot { nodes: 1 });
+        }
+    }
+}
+
+/// One step of a large tree of large nodes is no large step.
+#[test]
+fn a_step_stops_at_its_bytes() {
+    let mut loader = State::loader(&StateSettings::default());
+    let data = vec![7; limits::SNAPSHOT_BYTES_PER_TURN / 2];
+    for path in ["/a", "/b", "/c", "/d", "/e"] {
+        loader.node(path, Some(&data), -1, stat_at(1)).expect("a node in its place");
+    }
+    let mut state = loader.finish(Zxid(1));
+    state.snapshot_begin();
+    let mut steps = 1;
+    while !state.snapshot_step(usize::MAX, &mut Vec::new()) {
+        steps += 1;
+    }
+    assert_eq!(steps, 3);
 }

@@ -72,20 +72,6 @@ impl State {
         }
     }
 
-    /// Containers and TTL nodes that may go now, at most `limit`, containers first. A container
-    /// that never had a child goes after `max_never_used_ms`, or never if that is 0.
-    pub fn reap_candidates(
-        &self,
-        wall: WallMillis,
-        max_never_used_ms: i64,
-        limit: usize,
-    ) -> Vec<String> {
-        let mut look = ReapLook::new(wall, max_never_used_ms);
-        let mut found = Vec::new();
-        while found.len() < limit && !self.reap_step(&mut look, 1, &mut found) {}
-        found
-    }
-
     /// Goes on with a look for what may go now: appends the paths among the next `max_nodes`
     /// containers and TTL nodes. True once it went through all of them.
     pub fn reap_step(

@@ -3,116 +3,195 @@
 //! It goes through the slab in order of ids. A node that is about to change and was not reached
 //! yet is written first, with those above it that were not reached: a reader needs parents first.
 
-use crate::proto::Writer;
+use crate::base::limits;
+use crate::proto::{Acl, Writer};
 
 use super::State;
 use super::acls::AclTable;
 use super::nodes::{NONE, Nodes, ROOT};
 
-/// Slots looked at for each node that a step may write: reached or vacant ones cost little.
-const SLOTS_PER_NODE: usize = 32;
+/// Slots looked at for each item that a step may write: reached or vacant ones cost little.
+const SLOTS_PER_ITEM: usize = 32;
 
 pub(super) struct Cursor {
-    /// One bit for each id below `end`: written, or not of this image.
+    acls: Walk,
+    nodes: Walk,
+    /// The beginning, and ACLs that went before they were reached.
+    pending_acls: Vec<u8>,
+    /// Nodes that changed before they were reached. They wait for the last ACL.
+    pending_nodes: Vec<u8>,
+}
+
+/// A walk over the ids of one moment.
+struct Walk {
+    /// One bit for each id below `end`: written ahead of the walk, or not of this image.
     reached: Vec<u64>,
     at: u32,
     /// Ids from here on were born later.
     end: u32,
-    /// What changes made us write, and the beginning.
-    pending: Vec<u8>,
+}
+
+/// What is left to do in one step.
+struct Budget {
+    items: usize,
+    slots: usize,
+    /// The length of the output at which there is no more.
+    full: usize,
 }
 
 impl State {
     /// Begins an image of the state as it is now. Its zxid and digest are those of this moment.
     pub fn snapshot_begin(&mut self) {
         assert!(self.cursor.is_none(), "one snapshot at a time");
-        let end = self.nodes.end();
-        let mut pending = Vec::new();
-        pending.put_i32(self.sessions.len() as i32);
+        let mut head = Vec::new();
+        head.put_i32(self.sessions.len() as i32);
         for (id, timeout_ms) in &self.sessions {
-            pending.put_i64(id.0);
-            pending.put_i32(*timeout_ms);
+            head.put_i64(id.0);
+            head.put_i32(*timeout_ms);
         }
-        self.acls.write(&mut pending);
-        let reached = vec![0; end.div_ceil(64) as usize];
-        self.cursor = Some(Cursor { reached, at: 0, end, pending });
+        head.put_i32(self.acls.len() as i32);
+        self.cursor = Some(Cursor {
+            acls: Walk::new(self.acls.end()),
+            nodes: Walk::new(self.nodes.end()),
+            pending_acls: head,
+            pending_nodes: Vec::new(),
+        });
     }
 
     pub fn snapshot_is_running(&self) -> bool {
         self.cursor.is_some()
     }
 
-    /// Bytes that wait for the next step.
+    /// Bytes that wait for the next steps.
     pub fn snapshot_pending_bytes(&self) -> usize {
-        self.cursor.as_ref().map_or(0, |cursor| cursor.pending.len())
+        self.cursor.as_ref().map_or(0, |c| c.pending_acls.len() + c.pending_nodes.len())
     }
 
     pub fn snapshot_abandon(&mut self) {
         self.cursor = None;
     }
 
-    /// Appends the next bytes of the body to `out`, with about `max_nodes` nodes. True once the
-    /// body is complete and the cursor gone.
-    pub fn snapshot_step(&mut self, max_nodes: usize, out: &mut Vec<u8>) -> bool {
+    /// Appends the next bytes of the body to `out`: about `max_items` ACLs or nodes, fewer where
+    /// they are large. True once the body is complete and the cursor gone.
+    pub fn snapshot_step(&mut self, max_items: usize, out: &mut Vec<u8>) -> bool {
         let cursor = self.cursor.as_mut().expect("a snapshot that was begun");
-        if out.is_empty() {
-            std::mem::swap(out, &mut cursor.pending);
-        } else {
-            out.append(&mut cursor.pending);
+        let mut budget = Budget {
+            items: max_items,
+            slots: max_items.saturating_mul(SLOTS_PER_ITEM),
+            full: out.len().saturating_add(limits::SNAPSHOT_BYTES_PER_TURN),
+        };
+        drain(&mut cursor.pending_acls, out);
+        while let Some(slot) = cursor.acls.advance(&mut budget) {
+            self.acls.write(slot, out);
+            budget.spend(1, out.len());
         }
-        let mut written = 0;
-        let mut slots = max_nodes.saturating_mul(SLOTS_PER_NODE);
-        while cursor.at < cursor.end {
-            if written >= max_nodes || slots == 0 {
-                return false;
+        if !cursor.acls.is_done() {
+            return false;
+        }
+        drain(&mut cursor.pending_nodes, out);
+        while let Some(id) = cursor.nodes.advance(&mut budget) {
+            if !self.nodes.is_vacant(id) {
+                let written = cursor.write(id, &self.nodes, &self.acls, out);
+                budget.spend(written, out.len());
             }
-            let id = cursor.at;
-            (cursor.at, slots) = (id + 1, slots - 1);
-            if !cursor.is_reached(id) && !self.nodes.is_vacant(id) {
-                written += cursor.write(id, &self.nodes, &self.acls, out);
-            }
+        }
+        if !cursor.nodes.is_done() {
+            return false;
         }
         out.put_string("/");
         self.cursor = None;
         true
     }
 
-    /// Asserts that what the cursor went past is written.
-    pub(super) fn check_cursor(&self) {
-        let Some(cursor) = &self.cursor else { return };
-        assert!(cursor.at <= cursor.end && cursor.end <= self.nodes.end(), "the cursor's range");
-        let mut passed = (0..cursor.at).filter(|id| !self.nodes.is_vacant(*id));
-        assert!(passed.all(|id| cursor.is_reached(id)), "a node behind the cursor is written");
-    }
-
     /// To be called before anything that the image shows of a node changes.
     pub(super) fn before_change(&mut self, id: u32) {
         let Some(cursor) = &mut self.cursor else { return };
-        if !cursor.is_reached(id) {
-            let mut pending = std::mem::take(&mut cursor.pending);
+        if !cursor.nodes.is_reached(id) {
+            let mut pending = std::mem::take(&mut cursor.pending_nodes);
             cursor.write(id, &self.nodes, &self.acls, &mut pending);
-            cursor.pending = pending;
+            cursor.pending_nodes = pending;
         }
+    }
+
+    /// A node was born after the image's moment.
+    pub(super) fn after_birth(&mut self, id: u32) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.nodes.skip(id);
+        }
+    }
+
+    /// The slot of an ACL for one more node.
+    pub(super) fn hold_acl(&mut self, list: &[Acl]) -> u32 {
+        let slot = self.acls.hold(list);
+        if let Some(cursor) = &mut self.cursor {
+            if self.acls.nodes(slot) == 1 {
+                // Born after the image's moment.
+                cursor.acls.skip(slot);
+            }
+        }
+        slot
+    }
+
+    /// One node less has this ACL.
+    pub(super) fn release_acl(&mut self, slot: u32) {
+        if let Some(cursor) = &mut self.cursor {
+            if self.acls.nodes(slot) == 1 && !cursor.acls.is_reached(slot) {
+                self.acls.write(slot, &mut cursor.pending_acls);
+                cursor.acls.skip(slot);
+            }
+        }
+        self.acls.release(slot);
     }
 }
 
-impl Cursor {
-    /// A node born after the image's moment.
-    pub fn skip(&mut self, id: u32) {
+impl Walk {
+    fn new(end: u32) -> Walk {
+        Walk { reached: vec![0; end.div_ceil(64) as usize], at: 0, end }
+    }
+
+    /// The next id that was not reached, while the budget lasts.
+    fn advance(&mut self, budget: &mut Budget) -> Option<u32> {
+        while !self.is_done() && budget.items > 0 && budget.slots > 0 {
+            let id = self.at;
+            let is_reached = self.is_reached(id);
+            self.at += 1;
+            budget.slots -= 1;
+            if !is_reached {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn is_done(&self) -> bool {
+        self.at >= self.end
+    }
+
+    /// Written by now, or not of this image.
+    fn skip(&mut self, id: u32) {
         if id < self.end {
             self.reached[id as usize / 64] |= 1 << (id % 64);
         }
     }
 
     fn is_reached(&self, id: u32) -> bool {
-        id >= self.end || self.reached[id as usize / 64] & (1 << (id % 64)) != 0
+        let is_ahead = (self.at..self.end).contains(&id);
+        !is_ahead || self.reached[id as usize / 64] & (1 << (id % 64)) != 0
     }
+}
 
+impl Budget {
+    fn spend(&mut self, items: usize, length: usize) {
+        self.items = if length < self.full { self.items.saturating_sub(items) } else { 0 };
+    }
+}
+
+impl Cursor {
     /// Writes a node after those above it that are not written yet; tells how many.
     fn write(&mut self, id: u32, nodes: &Nodes, acls: &AclTable, out: &mut Vec<u8>) -> usize {
         let mut chain = vec![id];
         let mut above = nodes.parent(id);
-        while above != NONE && !self.is_reached(above) {
+        while above != NONE && !self.nodes.is_reached(above) {
             chain.push(above);
             above = nodes.parent(above);
         }
@@ -125,10 +204,19 @@ impl Cursor {
                 path.push('/');
                 path.push_str(nodes.name(*id));
             }
-            self.skip(*id);
+            self.nodes.skip(*id);
             write_node(*id, &path, nodes, acls, out);
         }
         chain.len()
+    }
+}
+
+/// Moves all bytes, without a copy where they are the first.
+fn drain(pending: &mut Vec<u8>, out: &mut Vec<u8>) {
+    if out.is_empty() {
+        std::mem::swap(pending, out);
+    } else {
+        out.append(pending);
     }
 }
 
