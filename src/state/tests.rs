@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::test_image::Image;
 use super::*;
 use crate::base::WallMillis;
-use crate::proto::{CreateKind, CreateTxn, ErrorCode, Txn, TxnHeader, parent_and_name};
+use crate::proto::{CreateKind, CreateTxn, ErrorCode, Txn, TxnHeader, Writer, parent_and_name};
 
 const SETTINGS: StateSettings =
     StateSettings { extended_types: true, emulate_353: false, digest: true, hash_seed: 7 };
@@ -290,15 +290,69 @@ proptest! {
             state.apply(header, txn, Mode::Replay, &mut out);
             state.check();
         }
-        prop_assert_eq!(paths(&tree_of(&state)), paths(&leader.model));
+        prop_assert_eq!(tree_of(&state), leader.model);
+    }
+
+    #[test]
+    fn an_image_walked_while_txns_apply_is_mended_by_their_replay(
+        before in prop::collection::vec(wish(), 1..60),
+        during in prop::collection::vec((wish(), 0..3_usize), 1..60),
+    ) {
+        let (mut leader, mut state) = (Leader::new(), State::new(&SETTINGS));
+        let mut out = Applied::default();
+        for wish in &before {
+            let (header, txn) = leader.txn(wish);
+            state.apply(&header, &txn, Mode::Exact, &mut out);
+        }
+        let (mut walk, mut txns) = (FuzzyWalk::new(&state), Vec::new());
+        for (wish, nodes) in &during {
+            let (header, txn) = leader.txn(wish);
+            state.apply(&header, &txn, Mode::Exact, &mut out);
+            (0..*nodes).for_each(|_| walk.step(&state));
+            txns.push((header, txn));
+        }
+        while !walk.open.is_empty() {
+            walk.step(&state);
+        }
+        let mut mended = walk.loader.finish(Zxid(0));
+        mended.check();
+        for (header, txn) in &txns {
+            mended.apply(header, txn, Mode::Replay, &mut out);
+            mended.check();
+        }
+        prop_assert_eq!(tree_of(&mended), tree_of(&state));
+        prop_assert_eq!((mended.digest(), mended.missing_acls()), (state.digest(), 0));
     }
 }
 
-/// What must be the same after a replay over an image that is newer: all but the cversion of a
-/// node that was deleted and made again, which Java's rules do not restore either.
-fn paths(model: &Model) -> BTreeMap<String, (Option<Vec<u8>>, Zxid)> {
-    let kept = |node: &Plain| (node.data.clone(), node.stat.mzxid);
-    model.nodes.iter().map(|(path, node)| (path.clone(), kept(node))).collect()
+/// Apache's way to an image: sessions and ACLs as they were, then each node as it is when the
+/// walk comes by, its children as they were when it came by their parent.
+struct FuzzyWalk {
+    loader: StateLoader,
+    open: Vec<String>,
+}
+
+impl FuzzyWalk {
+    fn new(state: &State) -> FuzzyWalk {
+        let mut loader = State::loader(&SETTINGS);
+        state.sessions().for_each(|(id, timeout_ms)| loader.session(id, timeout_ms));
+        let mut acls = Vec::new();
+        acls.put_i32(0);
+        acls.put_i32(state.acls.len() as i32);
+        (0..state.acls.end()).for_each(|slot| state.acls.write(slot, &mut acls));
+        acls.put_string("/");
+        Image::read(&acls).acls.into_iter().for_each(|(id, list)| loader.acl(id, list));
+        FuzzyWalk { loader, open: vec!["/".to_owned()] }
+    }
+
+    fn step(&mut self, state: &State) {
+        let Some(node) = self.open.pop().and_then(|path| state.node_at(&path)) else { return };
+        let path = if node.id() == NodeId::ROOT { String::new() } else { node.path() };
+        let acl_id = state.acls.id(state.nodes.acl(node.id().0));
+        let placed = self.loader.node(&path, node.data(), acl_id, node.node_stat());
+        placed.expect("a node in its place");
+        self.open.extend(node.children().map(|child| child.path()));
+    }
 }
 
 #[test]
@@ -353,6 +407,55 @@ fn usage_under_a_quota_follows_every_change_in_place() {
     assert!(state.check_quota("/qq", 8, 9).is_ok());
     apply(&mut state, 7, Txn::Delete { path: "/zookeeper/quota/q/zookeeper_limits".into() });
     assert_eq!(state.quota("/q/a"), None);
+}
+
+#[test]
+fn an_image_shows_the_usage_as_it_was_at_its_beginning() {
+    let mut state = State::new(&SETTINGS);
+    put(&mut state, 1, "/q", "ab");
+    put(&mut state, 2, "/zookeeper/quota/q", "");
+    put(&mut state, 3, "/zookeeper/quota/q/zookeeper_limits", "count=9,bytes=9");
+    put(&mut state, 4, "/zookeeper/quota/q/zookeeper_stats", "");
+    state.snapshot_begin();
+    put(&mut state, 5, "/q/a", "xyz");
+    let mut body = Vec::new();
+    while !state.snapshot_step(1, &mut body) {}
+    let nodes = Image::read(&body).nodes;
+    let stats = nodes.iter().find(|node| node.path.ends_with("zookeeper_stats"));
+    assert_eq!(stats.expect("statistics").data.as_deref(), Some(&b"count=1,bytes=2"[..]));
+    assert!(nodes.iter().all(|node| node.path != "/q/a"));
+}
+
+/// What a replay meets when the image holds the effects of later txns already.
+#[test]
+fn a_txn_that_is_in_already_raises_what_it_raised_and_lowers_nothing() {
+    let mut state = State::new(&SETTINGS);
+    let create = |path: &str, kind, parent_cversion| {
+        let (path, data, acl) = (path.to_owned(), None, vec![Acl::open()]);
+        let (ephemeral, ttl) = (false, -1);
+        Txn::Create(CreateTxn { kind, path, data, acl, ephemeral, parent_cversion, ttl })
+    };
+    let raised = |state: &State| {
+        let stat = state.node_at("/p").expect("the parent").node_stat();
+        (stat.cversion, stat.pzxid.0)
+    };
+    put(&mut state, 10, "/p", "");
+    apply(&mut state, 20, create("/p/a", CreateKind::Create, 7));
+    assert_eq!(raised(&state), (7, 20));
+    apply(&mut state, 19, create("/p/b", CreateKind::Create, 6));
+    assert_eq!(raised(&state), (7, 20));
+    apply(&mut state, 18, Txn::Delete { path: "/p/b".into() });
+    assert_eq!(raised(&state), (7, 20));
+    assert_eq!(apply(&mut state, 21, Txn::Delete { path: "/p/b".into() }), ErrorCode::NoNode);
+    assert_eq!(raised(&state), (7, 21));
+    for kind in [CreateKind::Create2, CreateKind::Container, CreateKind::Ttl] {
+        assert_eq!(apply(&mut state, 30, create("/p/a", kind, 9)), ErrorCode::NodeExists);
+        assert_eq!(raised(&state), (7, 21));
+    }
+    assert_eq!(apply(&mut state, 31, create("/p/a", CreateKind::Create, 8)), ErrorCode::NodeExists);
+    assert_eq!(raised(&state), (8, 31));
+    assert_eq!(apply(&mut state, 32, create("/p/a", CreateKind::Create, 8)), ErrorCode::NodeExists);
+    assert_eq!(raised(&state), (8, 31));
 }
 
 #[test]
