@@ -58,6 +58,13 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
 
     let now = reactor.now();
     let node = Node::new(config, start(recovered), now, seed).map_err(Fatal::InvalidInvocation)?;
+    let view = node.view();
+    log::info!(
+        "Serving from zxid 0x{:x}: {} nodes, {} sessions",
+        view.applied,
+        view.node_count,
+        view.sessions
+    );
     let port = reactor.client_address().map(|address| address.port());
     let mut node = Attended::new(node, port);
     let storage = Threads(threads);

@@ -213,11 +213,11 @@ impl<D: Disk> LogWriter<D> {
             return Ok(());
         }
         let path = self.dirs.log(segment.name);
-        self.disk.sync(segment.file).map_err(|e| fatal("sync", &path, &e))?;
+        self.disk.sync(segment.file).map_err(|e| unsynced("sync", &path, &e))?;
         segment.is_dirty = false;
         if !segment.is_named_durably {
             let synced = self.disk.sync_dir(&self.dirs.logs);
-            synced.map_err(|e| fatal("sync the directory of", &path, &e))?;
+            synced.map_err(|e| unsynced("sync the directory of", &path, &e))?;
             segment.is_named_durably = true;
         }
         Ok(())
@@ -265,7 +265,7 @@ impl<D: Disk> LogWriter<D> {
         let renamed = self.disk.rename(&self.dirs.snapshot_draft(zxid), &path);
         renamed.map_err(|e| fatal("give its name to", &path, &e))?;
         let synced = self.disk.sync_dir(&self.dirs.snapshots);
-        synced.map_err(|e| fatal("sync the directory of", &path, &e))?;
+        synced.map_err(|e| unsynced("sync the directory of", &path, &e))?;
         self.last = self.last.max(zxid);
         Ok(())
     }
@@ -328,8 +328,13 @@ fn last_record(bytes: &[u8]) -> (u64, u32) {
     }
 }
 
-/// A write that did not succeed: nothing behind it may be believed, and nothing is retried. After
-/// a failed sync the kernel counts the lost pages as clean.
+/// A sync that did not succeed, for whatever reason: the kernel counts the lost pages as clean,
+/// so nothing is retried.
+pub(super) fn unsynced(what: &str, path: &Path, error: &io::Error) -> Fatal {
+    Fatal::SyncFailed(format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// A write that did not succeed: nothing behind it may be believed, and nothing is retried.
 pub(super) fn fatal(what: &str, path: &Path, error: &io::Error) -> Fatal {
     let text = format!("cannot {what} {}: {error}", path.display());
     if is_full(error) { Fatal::DiskFull(text) } else { Fatal::SyncFailed(text) }

@@ -13,6 +13,7 @@ mod chores;
 #[cfg(test)]
 mod crash_tests;
 mod dirs;
+mod fault;
 mod java;
 mod listing;
 mod log_recovery;

@@ -8,7 +8,7 @@ use crate::base::Fatal;
 use super::dirs::{
     Dirs, SNAPSHOT_DRAFT_PREFIX, SPARE_DRAFT_OF_CHORES, SPARE_DRAFT_OF_LOG, SPARE_NAME,
 };
-use super::log_writer::fatal;
+use super::log_writer::{fatal, unsynced};
 use super::settings::StorageSettings;
 use super::{Disk, OpenMode};
 
@@ -61,7 +61,7 @@ fn ensure_dir<D: Disk>(
         })?;
         if let Some(parent) = dir.parent() {
             // The directory itself must outlive a crash that what is in it outlives.
-            disk.sync_dir(parent).map_err(|e| fatal("sync", parent, &e))?;
+            disk.sync_dir(parent).map_err(|e| unsynced("sync", parent, &e))?;
         }
     }
     let probe = dir.join(PROBE_NAME);

@@ -18,7 +18,7 @@ use crate::state::{Applied, Mode, NodeStat, State, StateLoader};
 use super::dirs::Dirs;
 use super::listing::{list_logs, list_snapshots};
 use super::log_recovery::replay_logs;
-use super::log_writer::fatal;
+use super::log_writer::{fatal, unsynced};
 use super::settings::StorageSettings;
 use super::snapshot_file::{looks_valid, read_snapshot};
 use super::truncate::remove_if_there;
@@ -108,7 +108,7 @@ fn choose_snapshot<D: Disk>(
         match load(disk, &path, zxid, form, settings) {
             Ok((state, trailers)) => {
                 let synced = sync_file(disk, &path).and_then(|()| disk.sync_dir(&dirs.snapshots));
-                synced.map_err(|e| fatal("sync", &path, &e))?;
+                synced.map_err(|e| unsynced("sync", &path, &e))?;
                 return Ok(Some(Chosen { zxid, state, trailers }));
             }
             Err(reason) => warn!("problem reading snap file {}: {reason}", path.display()),
@@ -350,7 +350,7 @@ fn epochs<D: Disk>(disk: &mut D, dirs: &Dirs, last: Zxid) -> Result<(i64, i64), 
         let path = dirs.snapshots.join(epoch_file_name(which));
         let bytes = read_small(disk, &path).map_err(|e| fatal("read", &path, &e))?;
         let Some(bytes) = bytes else { return Ok(i64::from(last.epoch())) };
-        sync_file(disk, &path).map_err(|e| fatal("sync", &path, &e))?;
+        sync_file(disk, &path).map_err(|e| unsynced("sync", &path, &e))?;
         let text = format!("{} does not hold a number", path.display());
         parse_epoch(&bytes).ok_or(Fatal::DataDir(text))
     };

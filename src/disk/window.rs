@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 
+use super::fault;
 use memmap2::{MmapMut, MmapOptions};
 
 pub struct Window {
@@ -49,6 +50,7 @@ impl Window {
         // against other servers, the file is new, and it is shortened only after its window is
         // gone. Its space is reserved, so a store finds a block.
         let map = unsafe { MmapOptions::new().offset(from).len(length).map_mut(file)? };
+        fault::watch(&map);
         Ok(Window { map, from })
     }
 

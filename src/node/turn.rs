@@ -72,10 +72,12 @@ impl Node {
 
     /// When the next turn is due though nothing may happen; asked after every turn.
     pub fn next_timeout(&mut self) -> Option<Instant> {
-        let due = [self.sessions.next_expiry(), self.reaper.next_due(), self.purge_due]
-            .into_iter()
-            .flatten()
-            .min();
+        let expiry = self.sessions.next_expiry();
+        // While there are sessions the server looks up now and then, so that a stall shows soon
+        // after its beginning and the silence it caused can be told from the clients' own.
+        let look_up = expiry.map(|_| self.now.mono.plus_ms(LOOK_UP_MS));
+        let dues = [expiry, look_up, self.reaper.next_due(), self.purge_due];
+        let due = dues.into_iter().flatten().min();
         self.last_due = due;
         due
     }
@@ -112,6 +114,9 @@ impl Node {
         }
     }
 }
+
+/// How long the server sleeps at most while it has sessions.
+const LOOK_UP_MS: u64 = 500;
 
 /// Lateness below this is scheduling noise and within the expiry's own coarseness.
 const STALL_NS: u64 = 500_000_000;

@@ -156,7 +156,7 @@ impl Server {
     /// What the last start was doing when it ended, by its own words.
     pub fn phase(&self) -> &'static str {
         let text = self.log_text();
-        let since = text.rfind("binding to port").map(|at| &text[at..]);
+        let since = text.rfind("Serving from zxid").map(|at| &text[at..]);
         match since {
             None => "recovery",
             Some(text) => {
