@@ -48,7 +48,7 @@ impl Node {
             );
         }
         self.unprepared_bytes -= conn.order.unprepared_bytes();
-        self.outstanding -= conn.order.len();
+        self.outstanding.less(conn.pauses, conn.order.len());
         self.watches.forget(id);
         if self.by_session.get(&conn.session) == Some(&id) {
             self.by_session.remove(&conn.session);
@@ -61,11 +61,19 @@ impl Node {
             log::warn!("Closing {}: it does not read, {bytes} bytes wait for it", conn.peer);
             self.close(id, false, out);
         } else if bytes >= limits::CONN_BACKLOG_PAUSE {
+            let waiting = conn.order.len();
+            self.outstanding.less(conn.pauses, waiting);
             if conn.pauses.set(Pauses::BACKLOG) {
                 out.push(Effect::Pause { conn: id });
             }
-        } else if conn.pauses.clear(Pauses::BACKLOG) {
-            out.push(Effect::Resume { conn: id });
+            self.outstanding.more(conn.pauses, waiting);
+        } else {
+            let waiting = conn.order.len();
+            self.outstanding.less(conn.pauses, waiting);
+            if conn.pauses.clear(Pauses::BACKLOG) {
+                out.push(Effect::Resume { conn: id });
+            }
+            self.outstanding.more(conn.pauses, waiting);
             self.make_runnable(id);
         }
     }
@@ -263,7 +271,7 @@ impl Node {
         let patience_ms = u64::try_from(conn.timeout_ms).unwrap_or(0) / 3;
         if conn.order.oldest().is_some_and(|since| now.ms_since(since) > patience_ms) {
             conn.order.push_read(body, now);
-            self.outstanding += 1;
+            self.outstanding.more(conn.pauses, 1);
             return;
         }
         let zxid = self.state.last_zxid();
@@ -281,7 +289,7 @@ impl Node {
             return;
         }
         conn.order.push_read(body, self.now.mono);
-        self.outstanding += 1;
+        self.outstanding.more(conn.pauses, 1);
         if conn.order.is_ready() {
             self.make_runnable(id);
         }
@@ -298,7 +306,7 @@ impl Node {
                 return;
             }
             let Some(slot) = conn.order.next_ready() else { break };
-            self.outstanding -= 1;
+            self.outstanding.less(conn.pauses, 1);
             match slot {
                 Slot::Write { .. } => unreachable!("a write is never ready"),
                 Slot::Refused { xid, op, err, received } => {
@@ -371,7 +379,7 @@ impl Node {
 
     /// A client with too much waiting is not read until it is less.
     fn bound_queue(&mut self, id: ConnId, out: &mut Effects) {
-        let over_global = self.outstanding > self.settings.global_outstanding_limit;
+        let over_global = self.outstanding.in_process() > self.settings.global_outstanding_limit;
         let Some(conn) = self.conns.find(id) else { return };
         let over = conn.order.len() >= limits::CONN_QUEUED_REQUESTS
             || conn.order.bytes() >= limits::CONN_QUEUED_BYTES;
@@ -393,7 +401,12 @@ impl Node {
         if under && conn.pauses.clear(Pauses::QUEUE) {
             out.push(Effect::Resume { conn: id });
         }
-        while self.outstanding <= self.settings.global_outstanding_limit {
+    }
+
+    /// Reads again who waited for others' requests: those were answered, or went with their
+    /// connections.
+    pub(super) fn release_held_back(&mut self, out: &mut Effects) {
+        while self.outstanding.in_process() <= self.settings.global_outstanding_limit {
             let Some(held) = self.held_back.pop_front() else { return };
             if let Some(conn) = self.conns.find(held)
                 && conn.pauses.clear(Pauses::OUTSTANDING)

@@ -130,7 +130,7 @@ impl Node {
     }
 
     pub fn outstanding(&self) -> u64 {
-        self.outstanding as u64
+        self.outstanding.total as u64
     }
 
     pub fn connection_drop_chance(&self) -> f64 {

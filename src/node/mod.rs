@@ -6,6 +6,7 @@
 mod clients;
 mod conns;
 mod look;
+mod namespaces;
 mod seam;
 mod settings;
 mod snapshots;
@@ -36,7 +37,7 @@ pub use look::{ConnLook, ConnsLook, Listed};
 pub use seam::{CloseReason, Effect, Effects, Event};
 use settings::Settings;
 use snapshots::Snapshots;
-use throttle::{ConnectThrottle, RateLimit};
+use throttle::{ConnectThrottle, Outstanding, RateLimit};
 use upkeep::Reaper;
 pub use view::View;
 
@@ -117,7 +118,7 @@ pub struct Node {
     unprepared_bytes: usize,
     /// Of the log file that is written, for its size limit.
     log_bytes: u64,
-    outstanding: usize,
+    outstanding: Outstanding,
 
     snapshots: Snapshots,
     reaper: Reaper,
@@ -158,7 +159,7 @@ impl Node {
             inbox: VecDeque::new(),
             unprepared_bytes: 0,
             log_bytes: 0,
-            outstanding: 0,
+            outstanding: Outstanding::default(),
             snapshots: Snapshots::new(&settings, &mut rng),
             reaper: Reaper::new(&settings, now.mono),
             purge_due: settings.first_purge(now.mono, start.is_new_directory),

@@ -3,6 +3,7 @@
 use crate::base::{Instant, Rng, limits};
 use crate::proto::ConnectRequest;
 
+use super::conns::Pauses;
 use super::settings::Settings;
 
 /// Lets a bounded number of lines a second through.
@@ -92,5 +93,35 @@ impl ConnectThrottle {
         }
         let draw = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         draw < self.drop_chance
+    }
+}
+
+/// Requests that have no answer yet, on the whole server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outstanding {
+    pub total: usize,
+    /// Of these, the ones of connections that do not take their replies. They hold nobody back:
+    /// one client that does not read must not cost the others their turn.
+    pub unread: usize,
+}
+
+impl Outstanding {
+    pub fn more(&mut self, pauses: Pauses, count: usize) {
+        self.total += count;
+        if pauses.has(Pauses::BACKLOG) {
+            self.unread += count;
+        }
+    }
+
+    pub fn less(&mut self, pauses: Pauses, count: usize) {
+        self.total -= count;
+        if pauses.has(Pauses::BACKLOG) {
+            self.unread -= count;
+        }
+    }
+
+    /// What the limit on the whole server is for.
+    pub fn in_process(self) -> usize {
+        self.total - self.unread
     }
 }

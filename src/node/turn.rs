@@ -23,6 +23,7 @@ impl Node {
             self.on_event(event, out);
         }
         self.run_leftovers(out);
+        self.release_held_back(out);
         self.run_inbox();
         self.run_timers(events, out);
         self.run_inbox();

@@ -3,6 +3,7 @@
 use crate::base::Zxid;
 use crate::zab::Progress;
 
+use super::throttle::Outstanding;
 use super::{Life, Node};
 
 /// A look at one server.
@@ -43,7 +44,8 @@ impl Node {
             "the state is where the pipeline thinks it is"
         );
         assert_eq!(self.metrics.digest_mismatches_count.0, 0, "prepare foresaw every digest");
-        let outstanding: usize = self.conns.iter().map(|conn| conn.order.len()).sum();
+        let mut outstanding = Outstanding::default();
+        self.conns.iter().for_each(|conn| outstanding.more(conn.pauses, conn.order.len()));
         assert_eq!(outstanding, self.outstanding, "what is outstanding is counted");
         let unprepared: usize = self.conns.iter().map(|c| c.order.unprepared_bytes()).sum();
         assert_eq!(unprepared, self.unprepared_bytes, "unprepared bytes are counted");

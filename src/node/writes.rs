@@ -29,7 +29,7 @@ impl Node {
         let now = self.now.mono;
         let Some(conn) = self.conns.find(id) else { return };
         let request = Request::read(op, &body[8..]);
-        self.outstanding += 1;
+        self.outstanding.more(conn.pauses, 1);
         // Never stored, not even as an error: there is nothing in it to believe. A multi alone
         // takes its zxid all the same, as in Java.
         if request.is_err() && op != OpCode::Multi {
@@ -208,6 +208,7 @@ impl Node {
             self.metrics.digest_mismatches_count.one();
             log::error!("Digests are not matching. Value is Zxid. 0x{:x}", header.zxid);
         }
+        super::namespaces::count_writes(&mut self.metrics, &self.state, &self.applied.changes);
         notify(self, header.zxid, out);
         if let Txn::CloseSession { .. } = txn {
             self.sessions.forget(header.session);
@@ -226,9 +227,11 @@ impl Node {
             return;
         }
         let received = conn.order.complete_write(xid);
-        self.outstanding -= 1;
+        self.outstanding.less(conn.pauses, 1);
         let reply = WriteReply::of(txn, &self.applied);
         let applied = std::mem::take(&mut self.applied);
+        // Java names no operation for a txn that is nothing but an error.
+        let op = if matches!(txn, Txn::Error { .. }) { 0 } else { op };
         self.reply(id, xid, op, reply.err, received, out, |out| {
             if reply.err == ErrorCode::Ok {
                 serve::write_reply_body(txn, &applied, out);
@@ -270,8 +273,11 @@ impl Node {
         let reader = serve::Reader { conn: id, session: conn.session, ids: &conn.ids };
         let context = ReadContext { state: &self.state, providers: &self.providers };
         let from = out.arena.len();
-        serve::answer(context, &mut self.watches, &reader, xid, op, body, &mut out.arena);
+        let err = serve::answer(context, &mut self.watches, &reader, xid, op, body, &mut out.arena);
         let to = out.arena.len();
+        if err == ErrorCode::Ok {
+            super::namespaces::count_read(&mut self.metrics, op, body, &out.arena[from..]);
+        }
         out.push_range(id, from..to);
         self.count_reply(id, xid, op.number(), received);
     }
