@@ -1,0 +1,8 @@
+//! The real binary as its operators and its worst clients meet it: how it starts, what it says,
+//! how it ends, and what each hostile connection costs.
+
+mod ending;
+mod hostile;
+mod limits;
+mod server;
+mod starting;
