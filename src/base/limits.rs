@@ -52,7 +52,7 @@ pub const SNAPSHOT_PACE_BYTES: usize = 8 * 1024 * 1024;
 /// Snapshot bytes queued after which the snapshot is given up and retried.
 pub const SNAPSHOT_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Containers and TTL nodes looked at in one turn: about a millisecond. A look goes on in the next.
+/// Containers and TTL nodes looked at in one turn, some hundred microseconds; the next goes on.
 pub const REAP_LOOKS_PER_TURN: usize = 5000;
 
 /// Sessions the expiry may close in one turn; the rest of the bucket follows in the next turns.

@@ -13,6 +13,9 @@ use super::nodes::{NONE, Nodes, ROOT};
 /// Slots looked at for each item that a step may write: reached or vacant ones cost little.
 const SLOTS_PER_ITEM: usize = 32;
 
+/// ACLs that take as long as a node. All come first, and what changes waits for the last.
+const ACLS_PER_NODE: usize = 8;
+
 pub(super) struct Cursor {
     acls: Walk,
     nodes: Walk,
@@ -71,16 +74,13 @@ impl State {
         self.cursor = None;
     }
 
-    /// Appends the next bytes of the body to `out`: about `max_items` ACLs or nodes, fewer where
-    /// they are large. True once the body is complete and the cursor gone.
-    pub fn snapshot_step(&mut self, max_items: usize, out: &mut Vec<u8>) -> bool {
+    /// Appends the next bytes of the body to `out`: about `max_nodes` nodes, or ACLs for as long,
+    /// fewer where they are large. True once the body is complete and the cursor gone.
+    pub fn snapshot_step(&mut self, max_nodes: usize, out: &mut Vec<u8>) -> bool {
         let cursor = self.cursor.as_mut().expect("a snapshot that was begun");
-        let mut budget = Budget {
-            items: max_items,
-            slots: max_items.saturating_mul(SLOTS_PER_ITEM),
-            full: out.len().saturating_add(limits::SNAPSHOT_BYTES_PER_TURN),
-        };
+        let full = out.len().saturating_add(limits::SNAPSHOT_BYTES_PER_TURN);
         drain(&mut cursor.pending_acls, out);
+        let mut budget = Budget::new(max_nodes.saturating_mul(ACLS_PER_NODE), full);
         while let Some(slot) = cursor.acls.advance(&mut budget) {
             self.acls.write(slot, out);
             budget.spend(1, out.len());
@@ -89,6 +89,7 @@ impl State {
             return false;
         }
         drain(&mut cursor.pending_nodes, out);
+        let mut budget = Budget::new(max_nodes, full);
         while let Some(id) = cursor.nodes.advance(&mut budget) {
             if !self.nodes.is_vacant(id) {
                 let written = cursor.write(id, &self.nodes, &self.acls, out);
@@ -181,6 +182,10 @@ impl Walk {
 }
 
 impl Budget {
+    fn new(items: usize, full: usize) -> Budget {
+        Budget { items, slots: items.saturating_mul(SLOTS_PER_ITEM), full }
+    }
+
     fn spend(&mut self, items: usize, length: usize) {
         self.items = if length < self.full { self.items.saturating_sub(items) } else { 0 };
     }
