@@ -92,7 +92,7 @@ impl State {
             CreateKind::Container => container_owner(),
             CreateKind::Ttl => ttl_owner(txn.ttl),
         };
-        let (parent_path, name) = place(&txn.path).ok_or_else(|| match txn.path.as_str() {
+        let (parent_path, name) = place(&txn.path).ok_or(match txn.path.as_str() {
             "" | "/" => ErrorCode::NodeExists,
             _ => ErrorCode::BadArguments,
         })?;
