@@ -31,7 +31,7 @@ impl IdTable {
 
     pub fn remove(&mut self, hash: u32, id: u32) {
         let entry = self.shards[shard(hash)].find_entry(wide(hash), |other| *other == id);
-        entry.ok().expect("every node is in the table").remove();
+        entry.expect("every node is in the table").remove();
     }
 
     pub fn len(&self) -> usize {
