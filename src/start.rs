@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zkd::base::{Fatal, WallMillis, limits};
 use zkd::config::{Config, SnapshotCompression};
-use zkd::disk::{RealDisk, Recovered, StorageSettings, StorageThreads, recover};
+use zkd::disk::{self, Recovered, StorageSettings, StorageThreads};
 use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
 use zkd::node::{Node, Start};
 use zkd::reactor::{Attended, Drained, Ended, Logging, Reactor, Storage, raise_limit};
@@ -33,6 +33,9 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
+    if let Some(threshold_us) = slow_turn_us() {
+        reactor.tell_turns_above(threshold_us);
+    }
     raise_limit();
     announce(config, &reactor);
     logging.write_all();
@@ -40,8 +43,7 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     let now = reactor.now();
     let seed = seed(now.wall);
     let settings = storage_settings(config, seed);
-    let mut disk = RealDisk::new();
-    let recovered = recover(&mut disk, &settings)?;
+    let (disk, recovered) = disk::open(&settings)?;
     let last = recovered.last_logged;
     let waker = reactor.waker();
     let wake = move || {
@@ -76,6 +78,11 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         // A thread may hang in what failed: nobody waits for it.
         Ended::Fatal(fatal) => Err(fatal),
     }
+}
+
+/// `ZKD_SLOW_TURN_US`: which turns an operator wants to hear of.
+fn slow_turn_us() -> Option<u64> {
+    std::env::var("ZKD_SLOW_TURN_US").ok()?.parse().ok()
 }
 
 /// The line that says where clients find it and where the data lies.

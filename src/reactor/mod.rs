@@ -15,6 +15,7 @@ mod links;
 mod logging;
 mod notify;
 mod open_files;
+mod pace;
 mod perform;
 mod sends;
 mod signals;
@@ -47,6 +48,7 @@ use links::{Life, Links};
 pub use logging::{Drained, Logging};
 use notify::Notifier;
 pub use open_files::raise_limit;
+use pace::Pace;
 use sends::Sends;
 use signals::SignalInput;
 
@@ -102,6 +104,7 @@ pub struct Reactor {
     drops: Limiter,
     sessionless_expired: u64,
     ended: Option<Ended>,
+    pace: Pace,
 }
 
 impl Reactor {
@@ -142,6 +145,7 @@ impl Reactor {
             drops: Limiter::default(),
             sessionless_expired: 0,
             ended: None,
+            pace: Pace::default(),
         })
     }
 
@@ -163,6 +167,11 @@ impl Reactor {
         Arc::clone(&self.waker)
     }
 
+    /// Logs every turn that costs its thread this much CPU or more.
+    pub fn tell_turns_above(&mut self, threshold_us: u64) {
+        self.pace.tell_above(threshold_us);
+    }
+
     pub fn now(&mut self) -> Now {
         self.clock.read()
     }
@@ -180,6 +189,7 @@ impl Reactor {
             {
                 return Ended::Fatal(Fatal::Unexpected(format!("polling failed: {error}")));
             }
+            self.pace.begin();
             let now = self.clock.read();
             self.notifier.alive(now.mono);
             self.take_readiness(&polled);
@@ -196,6 +206,7 @@ impl Reactor {
             let mut events = recycle(spare);
             events.extend(self.storage_events.drain(..).map(Event::Storage));
             self.intake.events(&mut events);
+            let count = events.len();
             node.turn(now, &events, &mut effects);
             spare = recycle(events);
             let news = self.net_news();
@@ -205,6 +216,7 @@ impl Reactor {
             self.perform(&mut effects, storage, now.mono);
             self.links.bury();
             effects.clear();
+            self.pace.end(count);
             if let Some(ended) = self.ended.take() {
                 self.flush_at_end(&ended);
                 return ended;

@@ -1,0 +1,163 @@
+//! The turn table: the longest turn of the server's reactor thread, in CPU time, for each of the
+//! heaviest things a client may ask for. `cargo bench --bench turns`; `ZKD_BIN` names the server,
+//! the last line is one JSON object.
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::Rig;
+use zkd::base::Zxid;
+use zkd::client::{Call, Connection, NewNode, Part, WatchLists};
+use zkd::proto::CreateMode;
+
+/// None may be longer than this.
+const LIMIT_US: u64 = 50_000;
+
+fn main() {
+    let mut rig = Rig::start();
+    let mut rows = Vec::new();
+    for (name, measure) in SCENES {
+        let row = measure(&mut rig);
+        println!("{name}: longest turn {} us of CPU, {} us of wall time", row.0, row.1);
+        rows.push((*name, row));
+    }
+    let table: Vec<String> = rows
+        .iter()
+        .map(|(name, (cpu, wall))| {
+            format!("\"{name}\": {{\"cpu_us\": {cpu}, \"wall_us\": {wall}}}")
+        })
+        .collect();
+    let slow: Vec<&str> =
+        rows.iter().filter(|(_, (cpu, _))| *cpu > LIMIT_US).map(|(name, _)| *name).collect();
+    let result = match slow.is_empty() {
+        true => "passed".to_owned(),
+        false => format!("above {} ms: {}", LIMIT_US / 1000, slow.join(", ")),
+    };
+    println!("{{\"turns\": {{{}}}, \"result\": \"{result}\"}}", table.join(", "));
+}
+
+type Scene = fn(&mut Rig) -> (u64, u64);
+
+const SCENES: &[(&str, Scene)] = &[
+    ("a multi of 5,000 creates", multi),
+    ("getChildren of 100,000", children),
+    ("a session with 100,000 ephemerals closes", close_session),
+    ("setWatches with 100,000 paths", set_watches),
+    ("a set fires 10,000 watchers", watchers),
+    ("wchp with 100,000 entries", wchp),
+    ("dump with 100,000 ephemerals", dump),
+    ("10,000 connects at once", connects),
+    ("cons with 10,000 connections", cons),
+    ("10,000 sessions expire in one bucket", expiry),
+    ("a snapshot of 1,000,000 nodes under load", snapshot),
+];
+
+fn multi(rig: &mut Rig) -> (u64, u64) {
+    let mut connection = rig.connect(40_000);
+    let paths: Vec<String> = (0..5000).map(|n| format!("/multi{n:05}")).collect();
+    let parts: Vec<Part<'_>> =
+        paths.iter().map(|path| Part::Create(NewNode::persistent(path, b"x"))).collect();
+    rig.longest(|_| {
+        connection.queue(&Call::Multi(&parts));
+        rig::answers(&mut connection, 1);
+    })
+}
+
+fn children(rig: &mut Rig) -> (u64, u64) {
+    let mut connection = rig.connect(40_000);
+    rig::fill(&mut connection, "/children", 100_000, CreateMode::Persistent);
+    rig.longest(|_| {
+        connection.queue(&Call::GetChildren { path: "/children", watch: false });
+        rig::answers(&mut connection, 1);
+    })
+}
+
+fn close_session(rig: &mut Rig) -> (u64, u64) {
+    let mut connection = rig.connect(40_000);
+    rig::fill(&mut connection, "/ephemerals", 100_000, CreateMode::Ephemeral);
+    rig.longest(|_| {
+        connection.queue(&Call::CloseSession);
+        rig::answers(&mut connection, 1);
+    })
+}
+
+fn set_watches(rig: &mut Rig) -> (u64, u64) {
+    let mut connection = rig.connect(40_000);
+    let data = (0..100_000).map(|n| format!("/children/n{n:07}")).collect();
+    let lists = WatchLists { relative_zxid: Zxid(i64::MAX), data, ..WatchLists::default() };
+    let row = rig.longest(|_| {
+        connection.queue(&Call::SetWatches(&lists));
+        rig::answers(&mut connection, 1);
+    });
+    rig.keep(connection);
+    row
+}
+
+fn watchers(rig: &mut Rig) -> (u64, u64) {
+    let mut connection = rig.connect(40_000);
+    connection.queue(&Call::Create(NewNode::persistent("/watched", b"x")));
+    rig::answers(&mut connection, 1);
+    let mut watchers: Vec<Connection> = (0..10_000).map(|_| rig.connect(40_000)).collect();
+    for watcher in &mut watchers {
+        watcher.queue(&Call::GetData { path: "/watched", watch: true });
+        rig::answers(watcher, 1);
+    }
+    rig.longest(|_| {
+        connection.queue(&Call::SetData { path: "/watched", data: Some(b"y"), version: -1 });
+        rig::answers(&mut connection, 1);
+        watchers.iter_mut().for_each(rig::event);
+    })
+}
+
+fn wchp(rig: &mut Rig) -> (u64, u64) {
+    rig.longest(|rig| assert!(rig.word("wchp").len() > 100_000, "every watch is listed"))
+}
+
+fn dump(rig: &mut Rig) -> (u64, u64) {
+    let mut connection = rig.connect(40_000);
+    rig::fill(&mut connection, "/dumped", 100_000, CreateMode::Ephemeral);
+    let row = rig.longest(|rig| {
+        assert!(rig.word("dump").len() > 1_000_000, "every ephemeral is listed");
+    });
+    rig.keep(connection);
+    row
+}
+
+fn connects(rig: &mut Rig) -> (u64, u64) {
+    rig.longest(|rig| {
+        let dialled: Vec<Connection> = (0..10_000).map(|_| rig.dial()).collect();
+        let opened: Vec<Connection> =
+            dialled.into_iter().map(|connection| rig::open(connection, 6_000)).collect();
+        rig.many = opened;
+    })
+}
+
+fn cons(rig: &mut Rig) -> (u64, u64) {
+    rig.longest(|rig| assert!(rig.word("cons").len() > 1_000_000, "every connection is listed"))
+}
+
+fn expiry(rig: &mut Rig) -> (u64, u64) {
+    rig.many.clear();
+    rig.longest(|_| std::thread::sleep(Duration::from_secs(14)))
+}
+
+fn snapshot(rig: &mut Rig) -> (u64, u64) {
+    let mut connection = rig.connect(40_000);
+    for folder in 0..10 {
+        rig::fill(&mut connection, &format!("/many{folder}"), 100_000, CreateMode::Persistent);
+    }
+    let before = rig.snapshots();
+    rig.longest(|rig| {
+        let mut written = 0u32;
+        while rig.snapshots() < before + 2 && written < 400_000 {
+            for n in 0..1000 {
+                let path = format!("/many{}/n{:07}", n % 10, (written + n) % 100_000);
+                connection.queue(&Call::SetData { path: &path, data: Some(b"y"), version: -1 });
+            }
+            rig::answers(&mut connection, 1000);
+            written += 1000;
+        }
+        assert!(rig.snapshots() > before, "a snapshot was taken meanwhile");
+    })
+}
