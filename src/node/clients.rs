@@ -235,7 +235,7 @@ impl Node {
         let op = OpCode::from_number(header.op);
         match op {
             Some(OpCode::Auth) => return self.on_auth(id, header.xid, &body[8..], out),
-            Some(OpCode::Sasl) => return self.on_sasl(id, header.xid, out),
+            Some(OpCode::Sasl) => return self.on_sasl(id, header.xid, &body[8..], out),
             _ => {}
         }
         if !self.providers.admits(&conn.ids) {
@@ -371,7 +371,10 @@ impl Node {
     }
 
     /// Without a JAAS configuration Java answers with a null token, and goes on.
-    fn on_sasl(&mut self, id: ConnId, xid: Xid, out: &mut Effects) {
+    fn on_sasl(&mut self, id: ConnId, xid: Xid, body: &[u8], out: &mut Effects) {
+        if Request::read(OpCode::Sasl, body).is_err() {
+            return self.close(id, false, out);
+        }
         out.send(id, |out| {
             write_reply(out, xid, Zxid::ZERO, ErrorCode::Ok, |out| out.put_i32(-1));
         });
