@@ -29,9 +29,9 @@ class Apache:
 
     name = "apache"
 
-    def __init__(self, settings, version="3.9.5"):
+    def __init__(self, settings, version="3.9.5", folder=None):
         self.settings, self.version = settings, version
-        self.folder = tempfile.mkdtemp(prefix="golden-")
+        self.folder = folder or tempfile.mkdtemp(prefix="golden-")
         self.start()
 
     def start(self):
@@ -44,6 +44,9 @@ class Apache:
     def stop(self):
         subprocess.run([APACHE, "stop", "--dir", self.folder], check=True)
 
+    def kill(self):
+        subprocess.run([APACHE, "stop", "--kill", "--dir", self.folder], check=True)
+
     def remove(self):
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -54,9 +57,9 @@ class Zkd:
 
     name = "zkd"
 
-    def __init__(self, settings, binary):
+    def __init__(self, settings, binary, folder=None):
         self.settings, self.binary = settings, binary
-        self.folder = tempfile.mkdtemp(prefix="golden-")
+        self.folder = folder or tempfile.mkdtemp(prefix="golden-")
         self.start()
 
     def start(self):
@@ -89,8 +92,11 @@ class Zkd:
             try:
                 self.child.wait(timeout=10)
             except subprocess.TimeoutExpired:
-                self.child.kill()
-                self.child.wait()
+                self.kill()
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
 
     def remove(self):
         self.stop()

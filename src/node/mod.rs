@@ -189,6 +189,9 @@ impl Node {
             let is_replay = entry.header.zxid <= replay_until;
             let mode = if is_replay { Mode::Replay } else { Mode::Exact };
             self.state.apply(&entry.header, &entry.txn, mode, &mut self.applied);
+            if !is_replay {
+                self.compare_digest(entry.header.zxid, entry.digest);
+            }
         }
         self.applied.clear();
         for (session, timeout_ms) in self.state.sessions() {

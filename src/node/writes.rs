@@ -1,12 +1,12 @@
 //! Writes on their way out and back: to `prepare`, into the log, to the state, to the clients.
 
 use crate::auth::Providers;
-use crate::base::{ConnId, Instant, SessionId, Xid, limits};
+use crate::base::{ConnId, Instant, SessionId, Xid, Zxid, limits};
 use crate::prepare::Requester;
+use crate::proto::{DIGEST_VERSION, TxnDigest, TxnHeader, write_reply};
 use crate::proto::{
     DecodeError, ErrorCode, EventKind, OpCode, Perms, Request, RequestHeader, Txn, write_event,
 };
-use crate::proto::{TxnHeader, write_reply};
 use crate::serve::{self, ReadContext, WriteReply};
 use crate::session::Owner;
 use crate::state::{AclList, Mode};
@@ -202,12 +202,7 @@ impl Node {
         self.applied.clear();
         self.state.apply(header, txn, Mode::Exact, &mut self.applied);
         self.prepare.applied(header.zxid);
-        if let Some(digest) = digest
-            && digest.tree != self.state.digest()
-        {
-            self.metrics.digest_mismatches_count.one();
-            log::error!("Digests are not matching. Value is Zxid. 0x{:x}", header.zxid);
-        }
+        self.compare_digest(header.zxid, *digest);
         super::namespaces::count_writes(&mut self.metrics, &self.state, &self.applied.changes);
         notify(self, header.zxid, out);
         if let Txn::CloseSession { .. } = txn {
@@ -217,6 +212,20 @@ impl Node {
                 && !by_client
             {
                 self.close(holder, true, out);
+            }
+        }
+    }
+
+    /// Whether the tree is what the writer of the txn foresaw. Never fatal, as in Java.
+    pub(super) fn compare_digest(&mut self, zxid: Zxid, digest: Option<TxnDigest>) {
+        let known = digest.filter(|digest| digest.version == DIGEST_VERSION);
+        if let Some(digest) = known
+            && self.settings.prepare.digest
+            && digest.tree != self.state.digest()
+        {
+            self.metrics.digest_mismatches_count.one();
+            if self.warnings.admits(self.now.mono) {
+                log::error!("Digests are not matching. Value is Zxid. 0x{zxid:x}");
             }
         }
     }
