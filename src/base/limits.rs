@@ -58,6 +58,9 @@ pub const REAP_LOOKS_PER_TURN: usize = 5000;
 /// Sessions the expiry may close in one turn; the rest of the bucket follows in the next turns.
 pub const EXPIRIES_PER_TURN: usize = 200;
 
+/// Connections written to in one turn, some microseconds each.
+pub const WRITES_PER_TURN: usize = 400;
+
 /// New connections accepted in one turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::Shutdown;
 
-use crate::base::limits::{BACKLOG_BYTES, PARTIAL_FRAMES_BYTES};
+use crate::base::limits::{BACKLOG_BYTES, PARTIAL_FRAMES_BYTES, WRITES_PER_TURN};
 use crate::base::{ConnId, Instant};
 use crate::node::{CloseReason, Effect, Effects};
 
@@ -67,9 +67,16 @@ impl Reactor {
 
     fn write_dirty(&mut self, arena: &[u8], now: Instant) {
         let dirty = self.sends.take_dirty();
-        for index in &dirty {
+        for (n, index) in dirty.iter().enumerate() {
             if let Some((link, pool)) = self.links.at_with_pool(*index) {
-                let sent = self.sends.write(link, pool, arena, now);
+                // A write is a system call: thousands of receivers take turns.
+                let is_due = n < WRITES_PER_TURN;
+                let sent = if is_due {
+                    self.sends.write(link, pool, arena, now)
+                } else {
+                    self.flushable.push(*index);
+                    self.sends.postpone(link, pool, arena)
+                };
                 self.conclude(*index, sent);
             }
         }
@@ -79,12 +86,15 @@ impl Reactor {
     /// Backlogs whose sockets have room again.
     pub(super) fn flush_backlogs(&mut self, now: Instant) {
         let mut flushable = std::mem::take(&mut self.flushable);
-        for index in flushable.drain(..) {
+        let count = flushable.len().min(WRITES_PER_TURN);
+        for index in flushable.drain(..count) {
             if let Some((link, pool)) = self.links.at_with_pool(index) {
                 let sent = flush(link, pool, now);
                 self.conclude(index, sent);
             }
         }
+        // What became flushable meanwhile comes after what still waits.
+        flushable.append(&mut self.flushable);
         self.flushable = flushable;
     }
 

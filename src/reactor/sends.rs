@@ -98,6 +98,18 @@ impl Sends {
         verdict(link)
     }
 
+    /// Puts what a connection has behind its backlog, to leave in a later turn.
+    pub fn postpone(&self, link: &mut Link, pool: &mut Pool, arena: &[u8]) -> Sent {
+        link.is_dirty = false;
+        let at = link.sends.take().map_or(NONE, |(first, _)| first);
+        self.keep(link, pool, arena, at, 0);
+        // Whether a closing connection has flushed is for the turn that flushes it to say.
+        match verdict(link) {
+            Sent::Flushed => Sent::Fine,
+            other => other,
+        }
+    }
+
     fn gather<'a>(&self, arena: &'a [u8], from: u32, places: &mut [IoSlice<'a>]) -> usize {
         let (mut at, mut count) = (from, 0);
         while at != NONE && count < places.len() {
