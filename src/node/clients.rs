@@ -28,6 +28,7 @@ impl Node {
             read_only: None,
             order: Order::default(),
             pauses: Pauses::default(),
+            throttled: 0,
             is_runnable: false,
             stats: ConnStats::new(self.now),
         });
@@ -48,6 +49,7 @@ impl Node {
             );
         }
         self.unprepared_bytes -= conn.order.unprepared_bytes();
+        self.request_throttle.release(conn.order.large_bytes());
         self.outstanding.less(conn.pauses, conn.order.len());
         self.watches.forget(id);
         if self.by_session.get(&conn.session) == Some(&id) {
@@ -227,6 +229,9 @@ impl Node {
     }
 
     fn on_request(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
+        if !self.admits_size(body.len()) {
+            return self.close(id, false, out);
+        }
         let Some(conn) = self.conns.find(id) else { return };
         let Ok(header) = RequestHeader::read(&mut crate::proto::Reader::new(body)) else {
             log::warn!("Closing {}: a request without a header", conn.peer);
@@ -256,10 +261,31 @@ impl Node {
                 out.send(id, |out| write_reply(out, header.xid, Zxid::NONE, code, |_| {}));
                 self.close(id, true, out);
             }
-            Some(OpCode::Ping) => self.on_ping(id, body, out),
-            Some(op) if op.is_write() => self.on_write(id, header, op, body, out),
-            Some(op) => self.on_read(id, header.xid, op, body, out),
+            Some(op) => {
+                if !self.throttle(id, body, out) {
+                    self.run_request(id, header, op, body, out);
+                }
+            }
         }
+    }
+
+    /// A request whose turn it is.
+    pub(super) fn run_request(
+        &mut self,
+        id: ConnId,
+        header: RequestHeader,
+        op: OpCode,
+        body: &[u8],
+        out: &mut Effects,
+    ) {
+        let Some(conn) = self.conns.find(id) else { return };
+        let queued_before = conn.order.queued();
+        match op {
+            OpCode::Ping => self.on_ping(id, body, out),
+            op if op.is_write() => self.on_write(id, header, op, body, out),
+            op => self.on_read(id, header.xid, op, body, out),
+        }
+        self.note_size(id, body.len(), queued_before);
         self.bound_queue(id, out);
     }
 
@@ -306,6 +332,7 @@ impl Node {
                 return;
             }
             let Some(slot) = conn.order.next_ready() else { break };
+            self.request_throttle.release(conn.order.take_released());
             self.outstanding.less(conn.pauses, 1);
             match slot {
                 Slot::Write { .. } => unreachable!("a write is never ready"),

@@ -30,6 +30,7 @@ impl Pauses {
     pub const BACKLOG: u8 = 2;
     pub const QUEUE: u8 = 4;
     pub const OUTSTANDING: u8 = 8;
+    pub const THROTTLE: u8 = 16;
 
     /// Whether this made the difference between read and not read.
     pub fn set(&mut self, reason: u8) -> bool {
@@ -127,6 +128,8 @@ pub(super) struct Conn {
     pub read_only: Option<bool>,
     pub order: Order,
     pub pauses: Pauses,
+    /// Requests that wait because too many are under way.
+    pub throttled: usize,
     /// In the ring of connections with work left over.
     pub is_runnable: bool,
     pub stats: ConnStats,

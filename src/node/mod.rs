@@ -7,6 +7,7 @@ mod clients;
 mod conns;
 mod look;
 mod namespaces;
+mod request_throttle;
 mod seam;
 mod settings;
 mod snapshots;
@@ -34,6 +35,7 @@ use crate::zab::Leading;
 
 use conns::Conns;
 pub use look::{ConnLook, ConnsLook, Listed};
+use request_throttle::RequestThrottle;
 pub use seam::{CloseReason, Effect, Effects, Event};
 use settings::Settings;
 use snapshots::Snapshots;
@@ -125,6 +127,7 @@ pub struct Node {
     purge_due: Option<Instant>,
     last_due: Option<Instant>,
     connect_throttle: ConnectThrottle,
+    request_throttle: RequestThrottle,
     warnings: RateLimit,
 
     metrics: ServerMetrics,
@@ -165,6 +168,7 @@ impl Node {
             purge_due: settings.first_purge(now.mono, start.is_new_directory),
             last_due: None,
             connect_throttle: ConnectThrottle::new(&settings, now.mono, rng.next_u64()),
+            request_throttle: RequestThrottle::default(),
             warnings: RateLimit::default(),
             metrics: ServerMetrics::default(),
             stats: ServerStats::default(),

@@ -22,6 +22,7 @@ impl Node {
         for event in events {
             self.on_event(event, out);
         }
+        self.run_throttled(out);
         self.run_leftovers(out);
         self.release_held_back(out);
         self.run_inbox();
@@ -108,6 +109,7 @@ impl Node {
         if matches!(self.life, Life::Draining)
             && !self.leading.is_waiting()
             && self.runnable.is_empty()
+            && self.request_throttle.is_empty()
             && self.inbox.is_empty()
         {
             self.life = Life::Finished;

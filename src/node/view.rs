@@ -47,6 +47,8 @@ impl Node {
         let mut outstanding = Outstanding::default();
         self.conns.iter().for_each(|conn| outstanding.more(conn.pauses, conn.order.len()));
         assert_eq!(outstanding, self.outstanding, "what is outstanding is counted");
+        let large: usize = self.conns.iter().map(|conn| conn.order.large_bytes()).sum();
+        assert_eq!(large, self.request_throttle.large_bytes(), "large bytes are counted");
         let unprepared: usize = self.conns.iter().map(|c| c.order.unprepared_bytes()).sum();
         assert_eq!(unprepared, self.unprepared_bytes, "unprepared bytes are counted");
         for (session, conn) in &self.by_session {

@@ -236,6 +236,7 @@ impl Node {
             return;
         }
         let received = conn.order.complete_write(xid);
+        self.request_throttle.release(conn.order.take_released());
         self.outstanding.less(conn.pauses, 1);
         let reply = WriteReply::of(txn, &self.applied);
         let applied = std::mem::take(&mut self.applied);

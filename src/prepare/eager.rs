@@ -1,4 +1,7 @@
 //! The ACL check before a write is even queued, for operators who ask for it.
+//!
+//! Apache makes it where a request enters a member of an ensemble; a standalone server never does,
+//! whatever `enableEagerACLCheck` says: its refusals are txns and carry their zxid.
 
 use crate::auth::{Identities, Providers};
 use crate::proto::{CreateKind, ErrorCode, Perms, RawAcl, Request};

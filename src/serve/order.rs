@@ -34,6 +34,10 @@ pub struct Order {
     /// Frames of the last writes among the slots, which wait for `prepare`.
     unprepared: VecDeque<Box<[u8]>>,
     bytes: usize,
+    /// Slots that have left since the beginning.
+    answered: u64,
+    /// Which slots are large, by their number since the beginning, and how large.
+    large: VecDeque<(u64, usize)>,
 }
 
 impl Order {
@@ -48,6 +52,38 @@ impl Order {
 
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// Slots that were ever queued.
+    pub fn queued(&self) -> u64 {
+        self.answered + self.slots.len() as u64
+    }
+
+    /// Marks what was queued last as large: false where nothing was since `queued_before`, or it
+    /// has left already.
+    pub fn mark_large(&mut self, queued_before: u64, bytes: usize) -> bool {
+        let waits = self.queued() > queued_before && !self.slots.is_empty();
+        if waits {
+            self.large.push_back((self.queued(), bytes));
+        }
+        waits
+    }
+
+    /// Bytes of the large slots.
+    pub fn large_bytes(&self) -> usize {
+        self.large.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Bytes of large slots that have left, told once.
+    pub fn take_released(&mut self) -> usize {
+        let mut released = 0;
+        while let Some((number, bytes)) = self.large.front().copied()
+            && number <= self.answered
+        {
+            released += bytes;
+            self.large.pop_front();
+        }
+        released
     }
 
     /// Bytes of frames held.
@@ -97,6 +133,7 @@ impl Order {
 
     /// The write at the front is decided: its slot leaves.
     pub fn complete_write(&mut self, xid: Xid) -> Instant {
+        self.answered += 1;
         match self.slots.pop_front() {
             Some(Slot::Write { xid: front, received, .. }) => {
                 assert_eq!(front, xid, "writes complete in the order they came");
@@ -109,13 +146,12 @@ impl Order {
     /// The front, if it needs nothing but an answer.
     pub fn next_ready(&mut self) -> Option<Slot> {
         match self.slots.front()? {
-            Slot::Write { .. } => None,
-            Slot::Read { frame, .. } => {
-                self.bytes -= frame.len();
-                self.slots.pop_front()
-            }
-            Slot::Refused { .. } => self.slots.pop_front(),
+            Slot::Write { .. } => return None,
+            Slot::Read { frame, .. } => self.bytes -= frame.len(),
+            Slot::Refused { .. } => {}
         }
+        self.answered += 1;
+        self.slots.pop_front()
     }
 
     /// The front could be answered now.

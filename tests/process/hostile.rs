@@ -169,6 +169,24 @@ fn lengths_and_counts_that_lie_cost_one_connection() {
 }
 
 #[test]
+fn no_credential_is_not_an_empty_one() {
+    let witness = Witness::start("");
+    for (credential, err) in [(&[0xff; 4][..], -115), (&[0; 4], 0)] {
+        let mut stream = session(&witness.server);
+        let body = [&[0; 4][..], &frame(b"digest"), credential].concat();
+        stream.write_all(&request(-4, 100, &body)).expect("sent");
+        let mut reply = [0; 20];
+        stream.read_exact(&mut reply).expect("an answer");
+        assert_eq!(i32::from_be_bytes([reply[16], reply[17], reply[18], reply[19]]), err);
+        assert_eq!(reply[4..16], [&[0xff, 0xff, 0xff, 0xfc][..], &[0; 8]].concat());
+        if err != 0 {
+            assert_eq!(read_all(&mut stream), b"");
+        }
+    }
+    witness.end();
+}
+
+#[test]
 fn half_frames_that_are_held_open_cost_what_was_sent() {
     let mut witness = Witness::start("");
     let mut held = Vec::new();
