@@ -51,7 +51,7 @@ def gz(t):
 
 
 @scenario("log-old-close", "-Dzookeeper.closeSessionTxn.enabled=false",
-          "-Dzookeeper.digest.enabled=false", log=True, apache_only=WHY)
+          "-Dzookeeper.digest.enabled=false", log=True)
 def old_close(t):
     """closeSession without the list of paths."""
     a = t.open("a")
