@@ -2,7 +2,8 @@
 //! loses, tears and fails, in simulated time. A seed is a plan; a failing plan shrinks to a
 //! scenario that can be pasted here.
 //!
-//! `ZKD_SIM_SECONDS` bounds the fresh seeds (20 s without it), `ZKD_SIM_SEED` runs one seed.
+//! `ZKD_SIM_SECONDS` bounds the fresh seeds (20 s without it) and `ZKD_SIM_SEEDS` says how many
+//! there are at least; `ZKD_SIM_SEED` runs one seed.
 
 mod model;
 mod plan;
@@ -57,7 +58,8 @@ fn fresh_seeds_lose_nothing_and_do_something() {
     let first = std::process::id() as u64 * 1_000_000 + env_number("ZKD_SIM_FIRST").unwrap_or(0);
     let mut totals = BTreeMap::new();
     let mut seeds = 0;
-    while began.elapsed() < limit || seeds < 40 {
+    let wanted = env_number("ZKD_SIM_SEEDS").unwrap_or(40);
+    while began.elapsed() < limit || seeds < wanted {
         check_seed(first + seeds, &mut totals);
         seeds += 1;
     }
