@@ -410,9 +410,11 @@ impl Node {
     /// A client with too much waiting is not read until it is less.
     fn bound_queue(&mut self, id: ConnId, out: &mut Effects) {
         let over_global = self.outstanding.in_process() > self.settings.global_outstanding_limit;
+        let is_log_far_behind = self.unprepared_bytes > limits::UNPREPARED_BYTES;
         let Some(conn) = self.conns.find(id) else { return };
         let over = conn.order.len() >= limits::CONN_QUEUED_REQUESTS
-            || conn.order.bytes() >= limits::CONN_QUEUED_BYTES;
+            || conn.order.bytes() >= limits::CONN_QUEUED_BYTES
+            || is_log_far_behind && conn.order.has_unprepared();
         if over && conn.pauses.set(Pauses::QUEUE) {
             out.push(Effect::Pause { conn: id });
         }

@@ -114,6 +114,8 @@ pub struct Node {
     by_session: HashMap<SessionId, ConnId, FixedState>,
     /// Connections with work left over from an earlier turn.
     runnable: VecDeque<ConnId>,
+    /// Connections whose next write waits for room in the log.
+    starved: VecDeque<ConnId>,
     /// Connections not read because too much is outstanding on the whole server.
     held_back: VecDeque<ConnId>,
     inbox: VecDeque<ServerRequest>,
@@ -122,6 +124,8 @@ pub struct Node {
     log_bytes: u64,
     outstanding: Outstanding,
 
+    /// Watches of gone connections are left to be cleared away.
+    has_watches_to_sweep: bool,
     snapshots: Snapshots,
     reaper: Reaper,
     purge_due: Option<Instant>,
@@ -158,6 +162,8 @@ impl Node {
             conns: Conns::default(),
             by_session: HashMap::with_hasher(FixedState::with_seed(rng.next_u64())),
             runnable: VecDeque::new(),
+            starved: VecDeque::new(),
+            has_watches_to_sweep: false,
             held_back: VecDeque::new(),
             inbox: VecDeque::new(),
             unprepared_bytes: 0,

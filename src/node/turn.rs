@@ -30,6 +30,7 @@ impl Node {
         self.run_inbox();
         self.flush(out);
         self.upkeep_snapshot(out);
+        self.upkeep_watches(out);
         self.finish_if_drained(out);
     }
 
@@ -49,6 +50,9 @@ impl Node {
             StorageEvent::Durable { ticket, sync_us } => {
                 self.metrics.fsynctime.observe(sync_us / 1000);
                 self.leading.on_durable(*ticket);
+                if self.has_log_room() {
+                    self.runnable.append(&mut self.starved);
+                }
                 self.snapshots.on_durable(*ticket, self.now.mono);
             }
             StorageEvent::Failed(reason) => out.push(Effect::Fatal(reason.clone())),
@@ -90,6 +94,7 @@ impl Node {
             || !self.inbox.is_empty() && self.has_log_room()
             || self.has_uncommitted_backlog()
             || self.snapshots.wants_turn()
+            || self.has_watches_to_sweep
             || self.reaper.is_looking() && matches!(self.life, Life::Serving)
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::base::{Instant, limits};
 use crate::history::ChoreCommand;
+use crate::proto::EventKind;
 use crate::state::ReapLook;
 
 use super::seam::{Effect, Effects, Event};
@@ -98,6 +99,26 @@ impl Node {
             self.inbox.push_back(ServerRequest::Reap { path });
             self.reaper.next_reap = self.reaper.next_reap.plus_ms(self.reaper.spacing_ms.max(1));
         }
+    }
+
+    /// Counts what was told, sends away who watches more than it may, and clears away what gone
+    /// connections left.
+    pub(super) fn upkeep_watches(&mut self, out: &mut Effects) {
+        let metrics = &mut self.metrics;
+        self.watches.take_fired(&mut |kind, told| {
+            let summary = match kind {
+                EventKind::NodeCreated => &mut metrics.node_created_watch_count,
+                EventKind::NodeDeleted => &mut metrics.node_deleted_watch_count,
+                EventKind::NodeDataChanged => &mut metrics.node_changed_watch_count,
+                _ => &mut metrics.node_children_watch_count,
+            };
+            summary.observe(u64::from(told));
+        });
+        for conn in self.watches.take_over_limit() {
+            log::warn!("Closing a connection that asked for more watches than one may hold");
+            self.close(conn, false, out);
+        }
+        self.has_watches_to_sweep = self.watches.sweep();
     }
 
     fn purge(&mut self, out: &mut Effects) {

@@ -78,8 +78,13 @@ impl Node {
             let Some(op) = OpCode::from_number(header.op) else { return };
             self.propose_decoded(Self::origin_of(id, header), Request::read(op, body));
         }
-        if self.conns.find(id).is_some_and(|conn| conn.order.has_unprepared()) {
-            self.make_runnable(id);
+        // The log is behind: nothing can be done before a sync ends, and until then the server
+        // must be able to sleep.
+        if let Some(conn) = self.conns.find(id)
+            && conn.order.has_unprepared()
+        {
+            conn.is_runnable = true;
+            self.starved.push_back(id);
         }
     }
 
