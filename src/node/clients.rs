@@ -234,7 +234,9 @@ impl Node {
         }
         let Some(conn) = self.conns.find(id) else { return };
         let Ok(header) = RequestHeader::read(&mut crate::proto::Reader::new(body)) else {
-            log::warn!("Closing {}: a request without a header", conn.peer);
+            if self.odd_requests.admits(self.now.mono) {
+                log::warn!("Closing {}: a request without a header", conn.peer);
+            }
             return self.close(id, false, out);
         };
         let op = OpCode::from_number(header.op);
@@ -256,7 +258,9 @@ impl Node {
         }
         match op {
             None | Some(OpCode::Check | OpCode::CreateSession | OpCode::Auth | OpCode::Sasl) => {
-                log::warn!("Received packet at server of unknown type {}", header.op);
+                if self.odd_requests.admits(self.now.mono) {
+                    log::warn!("Received packet at server of unknown type {}", header.op);
+                }
                 let code = ErrorCode::Unimplemented;
                 out.send(id, |out| write_reply(out, header.xid, Zxid::NONE, code, |_| {}));
                 self.close(id, true, out);

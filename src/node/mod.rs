@@ -133,6 +133,8 @@ pub struct Node {
     connect_throttle: ConnectThrottle,
     request_throttle: RequestThrottle,
     warnings: RateLimit,
+    /// Of requests that make no sense.
+    odd_requests: RateLimit,
 
     metrics: ServerMetrics,
     stats: ServerStats,
@@ -176,6 +178,7 @@ impl Node {
             connect_throttle: ConnectThrottle::new(&settings, now.mono, rng.next_u64()),
             request_throttle: RequestThrottle::default(),
             warnings: RateLimit::default(),
+            odd_requests: RateLimit::default(),
             metrics: ServerMetrics::default(),
             stats: ServerStats::default(),
             started: now.mono,

@@ -132,6 +132,23 @@ fn random_bodies_of_every_operation_cost_one_connection() {
 }
 
 #[test]
+fn a_thousand_senseless_requests_are_not_a_thousand_lines() {
+    let witness = Witness::start("");
+    let mut logged = 0;
+    for n in 0..1000 {
+        let mut stream = session(&witness.server);
+        let senseless = if n % 2 == 0 { frame(&[1]) } else { request(1, 777, &[]) };
+        stream.write_all(&senseless).expect("sent");
+        read_all(&mut stream);
+        logged += 1;
+    }
+    let log = witness.server.log();
+    let lines = log.matches("without a header").count() + log.matches("unknown type").count();
+    assert!(lines > 0 && lines < logged / 2, "{lines} lines");
+    witness.end();
+}
+
+#[test]
 fn lengths_and_counts_that_lie_cost_one_connection() {
     let mut witness = Witness::start("");
     for length in [-1, i32::MIN, i32::MAX, 0x10_0000, 0] {
