@@ -306,3 +306,7 @@ fn view_of(conn: &ConnLook, sessionless_ms: u64, now: Instant) -> ConnView {
 
 /// What a fresh Java server traces.
 const DEFAULT_TRACE_MASK: i64 = 306;
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;
