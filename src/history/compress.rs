@@ -212,7 +212,8 @@ impl SnappyReader {
         }
         let Some(packed) = rest.get(4..4 + length) else { return Ok(None) };
         let size = snap::raw::decompress_len(packed).map_err(|_| "a snappy block is broken")?;
-        if size > SNAPPY_MAX_BLOCK_BYTES {
+        // Its own word for its size is believed only as far as its bytes could fill it.
+        if size > SNAPPY_MAX_BLOCK_BYTES.min(packed.len().saturating_mul(SNAPPY_MAX_RATIO)) {
             return Err("a snappy block is longer than any writer makes it");
         }
         let block = snap::raw::Decoder::new().decompress_vec(packed);
@@ -234,6 +235,8 @@ const SNAPPY_HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 const SNAPPY_BLOCK_BYTES: usize = 32 * 1024;
 /// snappy-java can be told to make larger blocks; ZooKeeper never does.
 const SNAPPY_MAX_BLOCK_BYTES: usize = 64 * 1024 * 1024;
+/// Its densest element copies 64 bytes and takes three.
+const SNAPPY_MAX_RATIO: usize = 22;
 const GZIP_STEP_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
@@ -287,6 +290,25 @@ mod tests {
                 let _ = unpack(form, &junk, 3);
             }
         }
+    }
+
+    #[test]
+    fn a_block_that_claims_more_than_its_bytes_could_hold_is_refused_before_it_is_believed() {
+        // A literal of one byte that says it is 32 MiB.
+        let block = [0x80, 0x80, 0x80, 0x10, 0x00, b'x'];
+        let mut packed = SNAPPY_HEADER.to_vec();
+        packed.extend_from_slice(&(block.len() as u32).to_be_bytes());
+        packed.extend_from_slice(&block);
+        let refused = Err("a snappy block is longer than any writer makes it");
+        assert_eq!(unpack(Compression::Snappy, &packed, 100), refused);
+    }
+
+    #[test]
+    fn a_block_as_dense_as_can_be_is_taken() {
+        let data = vec![7; 32 * 1024];
+        let packed = pack(Compression::Snappy, &data, data.len());
+        assert!(packed.len() * 20 < data.len(), "dense: {}", packed.len());
+        assert_eq!(unpack(Compression::Snappy, &packed, 100).as_ref(), Ok(&data));
     }
 
     #[test]

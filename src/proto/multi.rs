@@ -127,5 +127,30 @@ fn read_create<'a>(kind: CreateKind, r: &mut Reader<'a>) -> Result<MultiOp<'a>, 
         (_, Some(mode)) if mode.is_ttl() => return Err(DecodeError::Value(create.flags)),
         (_, Some(_)) => {}
     }
+    if create.kind != CreateKind::Ttl {
+        create.ttl = -1;
+    }
     Ok(MultiOp::Create(create))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_create_that_its_flags_make_a_plain_one_has_no_time_to_live() {
+        for (flags, kind) in [(0, CreateKind::Create), (4, CreateKind::Container)] {
+            let mut bytes: Vec<u8> = Vec::new();
+            write_header(&mut bytes, 21, -1);
+            bytes.put_string("/plain");
+            bytes.put_buffer(None);
+            bytes.put_i32(0);
+            bytes.put_i32(flags);
+            bytes.put_i64(5000);
+            MultiResult::write_end(&mut bytes);
+            let ops = read_writes(&mut Reader::new(&bytes)).unwrap();
+            let [MultiOp::Create(create)] = ops.as_slice() else { panic!("{ops:?}") };
+            assert_eq!((create.kind, create.ttl), (kind, -1));
+        }
+    }
 }

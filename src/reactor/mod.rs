@@ -51,6 +51,7 @@ pub use open_files::raise_limit;
 use pace::Pace;
 use sends::Sends;
 use signals::SignalInput;
+pub use words::{Opening, opening};
 
 /// What the reactor drives: a node, or what stands for one in a test.
 pub trait Turn {
