@@ -148,7 +148,7 @@ mod tests {
             bytes.put_i32(flags);
             bytes.put_i64(5000);
             MultiResult::write_end(&mut bytes);
-            let ops = read_writes(&mut Reader::new(&bytes)).unwrap();
+            let ops = read_ops(&mut Reader::new(&bytes)).unwrap();
             let [MultiOp::Create(create)] = ops.as_slice() else { panic!("{ops:?}") };
             assert_eq!((create.kind, create.ttl), (kind, -1));
         }
