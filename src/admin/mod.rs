@@ -18,7 +18,7 @@ pub use gather::{Parts, quota_gauges, state_counts, state_report};
 pub use listing::{ConnView, Listing, SessionUse, Source, WatchLine};
 pub use report::{
     DirReport, LeaderReport, Mode, NetReport, NodeReport, PeerReport, QuotaGauges, Report,
-    WatchSummary, version,
+    WatchSummary,
 };
 pub use short::{Ask, Begun, begin};
 pub use word::{Whitelist, Word};

@@ -4,13 +4,6 @@ use crate::base::{BufferSizes, ServerMetrics, ServerStats, Zxid};
 
 use super::conf::{Conf, Environment};
 
-/// The version line: the release whose formats and answers these are, then our own. Monitoring
-/// takes the part before the first dash, or before the comma.
-pub fn version() -> String {
-    let built_on = option_env!("ZKD_BUILT_ON").unwrap_or("an unrecorded day");
-    format!("3.9.5-zkd-{}, built on {built_on}", env!("CARGO_PKG_VERSION"))
-}
-
 /// The role, by the name that `Mode:` and `zk_server_state` give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

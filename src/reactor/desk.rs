@@ -7,6 +7,7 @@ use crate::admin::{
     self, Ask, Conf, ConnView, DirReport, Environment, Listing, Mode, NetReport, NodeReport, Parts,
     Report, SessionUse, Whitelist, Word,
 };
+use crate::base::ANNOUNCED_VERSION;
 use crate::base::limits::{
     TURN_ARENA_BYTES, WORD_CHUNK_BYTES, WORD_LISTINGS, WORD_MEASURE_MS, WORD_STALL_MS,
 };
@@ -95,7 +96,6 @@ struct Desk {
     whitelist: Whitelist,
     conf: Conf,
     environment: Environment,
-    version: String,
     sessionless_ms: u64,
     trace_mask: i64,
     dirs: DirReport,
@@ -111,7 +111,6 @@ impl Desk {
             whitelist: Whitelist::of(|word| config.admin.words.permits(word)),
             conf: super::surroundings::conf(config, client_port),
             environment: super::surroundings::environment(),
-            version: admin::version(),
             sessionless_ms: u64::try_from(config.clients.sessionless_timeout_ms).unwrap_or(0),
             trace_mask: DEFAULT_TRACE_MASK,
             dirs: DirReport::default(),
@@ -185,7 +184,7 @@ impl Desk {
         let report = Report {
             serving: node.is_serving(),
             mode: Mode::Standalone,
-            version: &self.version,
+            version: ANNOUNCED_VERSION,
             stats: node.stats(),
             metrics: node.metrics(),
             node: node_report(node, waiting.word),
