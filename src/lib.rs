@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 P | [`base`] | vocabulary: ids, time, limits, fatal reasons, counters |
 //! | 1 P | [`proto`] | bytes to records and back: jute, frames, requests, replies, txns |
-//! | 1 P | `members` | who is in the ensemble and what is enough |
+//! | 1 P | [`members`] | who is in the ensemble and what is enough |
 //! | 2 P | [`config`] | `zoo.cfg` text to a checked configuration |
 //! | 2 P | [`state`] | the replicated state; `apply(txn)`; the snapshot cursor |
 //! | 2 P | [`auth`] | credential to identities; the ACL check |
@@ -44,6 +44,7 @@ pub mod client;
 pub mod config;
 pub mod disk;
 pub mod history;
+pub mod members;
 pub mod node;
 pub mod prepare;
 pub mod proto;
