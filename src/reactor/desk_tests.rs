@@ -92,7 +92,7 @@ fn a_listing_rests_while_nobody_takes_it_and_is_given_up_in_the_end() {
     bench.ask(b"wchp");
     assert!(!bench.closes(true) && bench.attended.wants_turn());
     let before = bench.says().len();
-    assert!(before >= WORD_CHUNK_BYTES && before < 2 * WORD_CHUNK_BYTES, "{before}");
+    assert!((WORD_CHUNK_BYTES..2 * WORD_CHUNK_BYTES).contains(&before), "{before}");
     bench.turn(&[Event::Backlog { conn: CONN, bytes: 2_000_000 }], &[]);
     assert_eq!(bench.says(), "");
     assert!(!bench.attended.wants_turn());
