@@ -83,6 +83,11 @@ class Conn:
             try:
                 self.socket = socket.create_connection(("127.0.0.1", self.t.server.port), 5)
                 break
+            except (ConnectionResetError, BrokenPipeError):
+                # Accepted and ended before this call was back: a connection that is closed.
+                self.socket, other = socket.socketpair()
+                other.close()
+                break
             except ConnectionRefusedError:
                 if time.monotonic() > end:
                     raise

@@ -44,24 +44,38 @@ struct Tree {
 impl Tree {
     fn after(count: usize) -> Tree {
         let mut tree = Tree::default();
-        let mut sequence = 0;
-        for n in 0..count {
-            match Op::of(n) {
-                Op::Create => _ = tree.names.insert(format!("n{n}")),
-                Op::Ephemeral => _ = tree.names.insert(format!("e{n}")),
-                Op::Sequential => {
-                    tree.sequential.insert(format!("s{sequence:010}"));
-                    sequence += 1;
-                }
-                Op::Set => tree.value = Some(n),
-                Op::Multi => {
-                    tree.names.insert(format!("a{n}"));
-                    tree.names.insert(format!("b{n}"));
-                }
-                Op::DeleteEarlier => _ = tree.names.remove(&format!("n{}", n - 2)),
-            }
-        }
+        (0..count).for_each(|n| tree.step(n));
         tree
+    }
+
+    fn step(&mut self, n: usize) {
+        match Op::of(n) {
+            Op::Create => _ = self.names.insert(format!("n{n}")),
+            Op::Ephemeral => _ = self.names.insert(format!("e{n}")),
+            Op::Sequential => {
+                let sequence = self.sequential.len();
+                self.sequential.insert(format!("s{sequence:010}"));
+            }
+            Op::Set => self.value = Some(n),
+            Op::Multi => {
+                self.names.insert(format!("a{n}"));
+                self.names.insert(format!("b{n}"));
+            }
+            Op::DeleteEarlier => _ = self.names.remove(&format!("n{}", n - 2)),
+        }
+    }
+
+    /// The number of operations between `from` and `to` that make this tree, the largest of them.
+    fn count_between(&self, from: usize, to: usize) -> Option<usize> {
+        let mut tree = Tree::after(from);
+        let mut fits = None;
+        for count in from..=to {
+            if tree == *self {
+                fits = Some(count);
+            }
+            tree.step(count);
+        }
+        fits
     }
 }
 
@@ -163,8 +177,7 @@ impl Writer {
         let mut client = Client::resume(settings, self.key)
             .map_err(|e| format!("{}: its session is gone: {e}", self.root))?;
         let found = self.look(&mut client).map_err(|e| format!("{}: {e}", self.root))?;
-        let fits = (acknowledged..=sent).rev().find(|count| Tree::after(*count) == found);
-        let Some(count) = fits else {
+        let Some(count) = found.count_between(acknowledged, sent) else {
             let wanted = Tree::after(acknowledged);
             let lost: Vec<&String> = wanted.names.difference(&found.names).collect();
             return Err(format!(
