@@ -7,10 +7,12 @@
 use std::fs::File;
 use std::io;
 
-use super::fault;
+use super::fault::Watch;
 use memmap2::{MmapMut, MmapOptions};
 
 pub struct Window {
+    /// Before the map, so that it goes before it.
+    _watch: Watch,
     map: MmapMut,
     from: u64,
 }
@@ -50,8 +52,7 @@ impl Window {
         // against other servers, the file is new, and it is shortened only after its window is
         // gone. Its space is reserved, so a store finds a block.
         let map = unsafe { MmapOptions::new().offset(from).len(length).map_mut(file)? };
-        fault::watch(&map);
-        Ok(Window { map, from })
+        Ok(Window { _watch: Watch::over(&map), map, from })
     }
 
     /// Bytes from `at` to the window's end; 0 outside of it.

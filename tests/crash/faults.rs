@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use zkd::client::{Client, Error, NewNode};
@@ -16,7 +17,10 @@ fn write_until_end(server: &mut Server, writer: &Writer) -> (i32, (usize, usize)
     let settings = server.settings(SESSION);
     let until = Instant::now() + Duration::from_secs(30);
     let counts = std::thread::scope(|scope| {
-        scope.spawn(|| writer.run(settings, until)).join().expect("a writer")
+        scope
+            .spawn(|| writer.run(settings, until, &AtomicBool::new(false)))
+            .join()
+            .expect("a writer")
     });
     (server.await_end(Duration::from_secs(20)), counts.expect("no error code"))
 }

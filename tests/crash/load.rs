@@ -4,6 +4,7 @@
 //! exactly what some prefix of its operations makes, and that prefix holds all it was told of.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use zkd::client::{Call, Client, Error, NewNode, Part, SessionKey, Settings};
@@ -104,8 +105,13 @@ impl Writer {
     }
 
     /// Writes until the connection breaks or the time is over; returns how many operations were
-    /// sent and how many acknowledged, both counted from the writer's first.
-    pub fn run(&self, settings: Settings, until: Instant) -> Result<(usize, usize), String> {
+    /// sent and how many acknowledged before `is_over`, both counted from the writer's first.
+    pub fn run(
+        &self,
+        settings: Settings,
+        until: Instant,
+        is_over: &AtomicBool,
+    ) -> Result<(usize, usize), String> {
         let (mut sent, mut acknowledged) = (self.done, self.done);
         let Ok(mut client) = Client::resume(settings, self.key) else { return Ok((sent, sent)) };
         let mut waiting = std::collections::VecDeque::new();
@@ -118,8 +124,9 @@ impl Writer {
                 sent += 1;
             }
             let Some(xid) = waiting.pop_front() else { break };
-            match client.wait(xid).and_then(|reply| reply.answer()) {
-                Ok(_) => acknowledged += 1,
+            let answer = client.wait(xid).and_then(|reply| reply.answer());
+            match answer {
+                Ok(_) => acknowledged += usize::from(!is_over.load(Ordering::SeqCst)),
                 Err(Error::Code(code)) => {
                     return Err(format!("{} operation {acknowledged}: {code:?}", self.root));
                 }

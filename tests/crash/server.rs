@@ -69,7 +69,7 @@ impl Server {
         let text = format!(
             "tickTime={}\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
              snapCount={}\npreAllocSize={}\nmaxClientCnxns=0\nadmin.enableServer=false\n\
-             4lw.commands.whitelist=*\n",
+             4lw.commands.whitelist=*\nautopurge.purgeInterval=1\n",
             shape.tick_ms,
             data.display(),
             shape.snap_count,
@@ -122,6 +122,27 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let group = format!("-{}", self.pid());
         tool("kill", &["-s", name, "--", &group]);
+    }
+
+    /// Stops it, and waits until every thread stands: one inside a call only after that call.
+    pub fn stop_all_threads(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.pid());
+        let state = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().unwrap_or_default().to_owned()
+        };
+        let began = Instant::now();
+        loop {
+            let tasks = fs::read_dir(&tasks).expect("a child of ours");
+            let states: Vec<String> = tasks.flatten().map(state).collect();
+            if states.iter().all(|state| state.starts_with('T')) {
+                return;
+            }
+            let is_late = began.elapsed() > Duration::from_secs(20);
+            assert!(!is_late, "every thread stops: {states:?}\n{}", self.log_tail());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn kill(&mut self) {
