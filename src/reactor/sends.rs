@@ -176,14 +176,18 @@ pub fn backlog_news(link: &mut Link) -> Option<Event<'static>> {
     Some(Event::Backlog { conn: link.id, bytes })
 }
 
-/// One `writev`: how much the kernel took.
+/// One call, the plainer one for a single piece: how much the kernel took.
 fn offer(
     stream: &mut TcpStream,
     places: &[IoSlice<'_>],
     is_writable: &mut bool,
 ) -> io::Result<usize> {
     loop {
-        match stream.write_vectored(places) {
+        let written = match places {
+            [only] => stream.write(only),
+            _ => stream.write_vectored(places),
+        };
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => return Ok(written),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
