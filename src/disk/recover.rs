@@ -129,8 +129,16 @@ fn load<D: Disk>(
     settings: &StorageSettings,
 ) -> Result<(State, SnapshotTrailers), String> {
     let mut loader = State::loader(&settings.state);
+    loader.expect_image_of(file_bytes(disk, path).unwrap_or(0));
     let trailers = read_snapshot(disk, path, form, &mut |item| add(&mut loader, item))?;
     Ok((loader.finish(zxid), trailers))
+}
+
+fn file_bytes<D: Disk>(disk: &mut D, path: &Path) -> io::Result<u64> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let bytes = disk.len(file);
+    disk.close(file);
+    bytes
 }
 
 fn add(loader: &mut StateLoader, item: SnapshotItem<'_>) -> Result<(), String> {

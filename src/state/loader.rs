@@ -16,6 +16,11 @@ pub struct StateLoader {
     last_parent: (String, u32),
 }
 
+/// A node with a short path and a hundred bytes of data, in an image.
+const NODE_BYTES: u64 = 192;
+/// Room for these costs under 200 MiB, and an image that large is one of 3 GiB.
+const MOST_EXPECTED: u64 = 1 << 24;
+
 /// Why a node of an image cannot be in a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadFault {
@@ -28,6 +33,13 @@ pub enum LoadFault {
 impl StateLoader {
     pub(super) fn new(state: State) -> StateLoader {
         StateLoader { state, last_parent: ("/".to_owned(), ROOT) }
+    }
+
+    /// Makes room for about as many nodes as an image of this size holds: a guess that is wrong
+    /// costs a little time or a little memory.
+    pub fn expect_image_of(&mut self, bytes: u64) {
+        let nodes = (bytes / NODE_BYTES).min(MOST_EXPECTED);
+        self.state.nodes.reserve(nodes as usize);
     }
 
     pub fn session(&mut self, id: SessionId, timeout_ms: i32) {

@@ -81,6 +81,11 @@ impl Nodes {
         self.slab.used()
     }
 
+    pub fn reserve(&mut self, nodes: usize) {
+        let slab = &self.slab;
+        self.table.reserve(nodes, |id| slab.at(id).hash);
+    }
+
     /// All ids are below this.
     pub fn end(&self) -> u32 {
         self.slab.end()

@@ -21,6 +21,14 @@ impl IdTable {
         IdTable { shards: (0..1 << SHARD_BITS).map(|_| HashTable::new()).collect() }
     }
 
+    /// Makes room for `nodes` in all, as hashes spread them, so that filling it moves little.
+    pub fn reserve(&mut self, nodes: usize, hash_of: impl Fn(u32) -> u32) {
+        let each = nodes >> SHARD_BITS;
+        for shard in &mut self.shards {
+            shard.reserve(each.saturating_sub(shard.len()), |id| wide(hash_of(*id)));
+        }
+    }
+
     pub fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         self.shards[shard(hash)].find(wide(hash), |id| is_it(*id)).copied()
     }
