@@ -178,7 +178,8 @@ impl<D: Disk> LogWriter<D> {
         }
         let draft = self.dirs.spare_draft(SpareMaker::Log);
         let file = self.disk.open(&draft, OpenMode::Create)?;
-        let header = self.disk.write_at(file, 0, &LOG_HEADER);
+        // As the spare's: no file has a log's name before its header is on disk.
+        let header = self.disk.write_at(file, 0, &LOG_HEADER).and_then(|()| self.disk.sync(file));
         self.disk.close(file);
         header?;
         self.disk.rename(&draft, path)?;

@@ -40,7 +40,7 @@ enum Change {
     Gone(PathBuf),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct World {
     inodes: Vec<Inode>,
     live: BTreeMap<PathBuf, usize>,
@@ -48,6 +48,30 @@ struct World {
     pending: Vec<Change>,
     /// Calls that change something until one fails.
     countdown: Option<(u64, io::ErrorKind)>,
+    /// Directories that are not there yet, and those made since whose names are not synced.
+    missing_dirs: BTreeSet<PathBuf>,
+    unsynced_dirs: BTreeSet<PathBuf>,
+    /// Files that got a name which others read before they were synced.
+    early_names: Vec<PathBuf>,
+}
+
+/// What a power cut leaves of a file that is not synced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Old,
+    /// The old bytes at the new length.
+    Stretched,
+    New,
+}
+
+impl Left {
+    fn of(self, inode: &Inode) -> Inode {
+        let mut bytes = if self == Left::New { &inode.live } else { &inode.durable }.clone();
+        if self == Left::Stretched {
+            bytes.resize(inode.live.len(), 0);
+        }
+        Inode { live: bytes.clone(), durable: bytes, ..Inode::default() }
+    }
 }
 
 /// Handles on one world of files; clones share it.
@@ -85,6 +109,55 @@ impl MemDisk {
         }
         let world = World { inodes, live: names.clone(), durable: names, ..World::default() };
         MemDisk { world: Rc::new(RefCell::new(world)), ..MemDisk::default() }
+    }
+
+    /// What a power cut at this moment may leave, at its extremes: each first part of the changes
+    /// of names, with the un-synced files all old, all new, or one of them unlike the others.
+    pub fn images(&self) -> Vec<MemDisk> {
+        let world = self.world.borrow();
+        let unsure = |i: &usize| world.inodes[*i].live != world.inodes[*i].durable;
+        let unsure: Vec<usize> = (0..world.inodes.len()).filter(unsure).collect();
+        let mut contents = vec![(Left::Old, None), (Left::Stretched, None), (Left::New, None)];
+        for one in &unsure {
+            contents.push((Left::Old, Some((*one, Left::New))));
+            contents.push((Left::New, Some((*one, Left::Old))));
+        }
+        if unsure.is_empty() {
+            contents.truncate(1);
+        }
+        let mut images = Vec::new();
+        for names in world.names_left() {
+            for (most, odd) in &contents {
+                let left = |i: usize| odd.filter(|(one, _)| *one == i).map_or(*most, |odd| odd.1);
+                let inodes = world.inodes.iter().enumerate().map(|(i, f)| left(i).of(f)).collect();
+                let (live, durable) = (names.clone(), names.clone());
+                let world = World { inodes, live, durable, ..World::default() };
+                images.push(MemDisk { world: Rc::new(RefCell::new(world)), ..MemDisk::default() });
+            }
+        }
+        images
+    }
+
+    /// Another disk with the same files, all that is not synced included, on which no call fails.
+    pub fn copy(&self) -> MemDisk {
+        let world = World { countdown: None, ..self.world.borrow().clone() };
+        MemDisk { world: Rc::new(RefCell::new(world)), ..MemDisk::default() }
+    }
+
+    /// Files that had a name which others read while they were not synced.
+    pub fn early_names(&self) -> Vec<PathBuf> {
+        self.world.borrow().early_names.clone()
+    }
+
+    pub fn without_dirs(dirs: &[&str]) -> MemDisk {
+        let disk = MemDisk::default();
+        disk.world.borrow_mut().missing_dirs = dirs.iter().map(PathBuf::from).collect();
+        disk
+    }
+
+    /// Directories that a power cut would take away again.
+    pub fn unsynced_dirs(&self) -> BTreeSet<PathBuf> {
+        self.world.borrow().unsynced_dirs.clone()
     }
 
     /// The disk after the process was killed: everything written is there.
@@ -135,6 +208,25 @@ impl MemDisk {
     fn with<T>(&self, file: FileId, act: impl FnOnce(&mut Inode) -> T) -> T {
         let at = self.open.borrow()[&file];
         act(&mut self.world.borrow_mut().inodes[at])
+    }
+}
+
+impl World {
+    /// The names after each first part of the changes, and after those of one directory alone.
+    fn names_left(&self) -> Vec<BTreeMap<PathBuf, usize>> {
+        let mut left = vec![self.durable.clone()];
+        for kept in 1..=self.pending.len() {
+            let mut names = self.durable.clone();
+            self.pending.iter().take(kept).for_each(|change| change.apply(&mut names));
+            left.push(names);
+        }
+        for dir in self.pending.iter().filter_map(Change::dir).collect::<BTreeSet<&Path>>() {
+            let mut names = self.durable.clone();
+            let here = self.pending.iter().filter(|change| change.dir() == Some(dir));
+            here.for_each(|change| change.apply(&mut names));
+            left.push(names);
+        }
+        left
     }
 }
 
@@ -275,6 +367,7 @@ impl Disk for MemDisk {
             std::mem::take(&mut world.pending).into_iter().partition(|c| c.dir() == Some(dir));
         world.pending = rest;
         done.iter().for_each(|change| change.apply(&mut world.durable));
+        world.unsynced_dirs.retain(|made| made.parent() != Some(dir));
         Ok(())
     }
 
@@ -282,6 +375,10 @@ impl Disk for MemDisk {
         let mut world = self.world.borrow_mut();
         let at = world.live.remove(from).ok_or_else(not_found)?;
         world.live.insert(to.to_owned(), at);
+        let is_hidden = to.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !is_hidden && world.inodes[at].live != world.inodes[at].durable {
+            world.early_names.push(to.to_owned());
+        }
         world.pending.push(Change::Put(to.to_owned(), at));
         drop(world);
         self.change()
@@ -305,11 +402,17 @@ impl Disk for MemDisk {
         Ok(files.filter_map(entry).collect())
     }
 
-    fn dir_exists(&mut self, _dir: &Path) -> bool {
-        true
+    fn dir_exists(&mut self, dir: &Path) -> bool {
+        !self.world.borrow().missing_dirs.contains(dir)
     }
 
-    fn create_dir(&mut self, _dir: &Path) -> io::Result<()> {
+    fn create_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        for made in dir.ancestors() {
+            if world.missing_dirs.remove(made) {
+                world.unsynced_dirs.insert(made.to_owned());
+            }
+        }
         Ok(())
     }
 

@@ -13,6 +13,8 @@ mod chores;
 #[cfg(test)]
 mod crash_tests;
 mod dirs;
+#[cfg(test)]
+mod edge_tests;
 mod fault;
 mod java;
 mod listing;

@@ -56,11 +56,15 @@ fn ensure_dir<D: Disk>(
                  manually."
             )));
         }
+        let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !disk.dir_exists(dir);
+        let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
         disk.create_dir(dir).map_err(|e| {
             Fatal::DataDir(format!("Unable to create {which} directory {shown}: {e}"))
         })?;
-        if let Some(parent) = dir.parent() {
-            // The directory itself must outlive a crash that what is in it outlives.
+        // The directories themselves must outlive a crash that what is in them outlives.
+        for made in missing {
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
             disk.sync_dir(parent).map_err(|e| unsynced("sync", parent, &e))?;
         }
     }
