@@ -55,6 +55,7 @@ struct Told {
     /// An epoch that was written, and the zxid handed over before it.
     epoch: Option<(i64, Zxid)>,
     is_epoch_durable: bool,
+    /// The snapshot that counts as done.
     snapshot: Zxid,
 }
 
@@ -107,7 +108,6 @@ impl Life<'_> {
     /// A snapshot that says all there is, synced or not.
     fn snapshot(&mut self) -> Result<(), Fatal> {
         let zxid = self.last();
-        self.told.snapshot = zxid;
         let mut events = Vec::new();
         self.chores.execute(&ChoreCommand::SnapshotBegin { zxid }, &mut events);
         for chunk in snapshot_bytes(self.settings, zxid).chunks(100) {
@@ -119,7 +119,9 @@ impl Life<'_> {
             return Err(Fatal::SyncFailed("no snapshot".into()));
         }
         let ticket = self.next_ticket();
-        self.execute(&StorageCommand::InstallSnapshot { ticket, zxid }).map(|_| ())
+        self.execute(&StorageCommand::InstallSnapshot { ticket, zxid })?;
+        self.told.snapshot = zxid;
+        Ok(())
     }
 }
 
@@ -164,6 +166,7 @@ fn check(disk: &MemDisk, settings: &StorageSettings, told: &Told, when: &str) ->
     let found = recover(&mut disk.clone(), settings).unwrap_or_else(|e| panic!("{when}: {e}"));
     let last = found.last_logged;
     assert!(last >= told.durable, "{when}: {last:?} of {:?}", told.durable);
+    assert!(found.snapshot_zxid >= told.snapshot, "{when}: the snapshot is gone");
     let from = found.snapshot_zxid.0 as usize;
     assert!(found.tail == told.history[from..last.0 as usize], "{when}: another history");
     if let Some((epoch, handed_over)) = told.epoch {
@@ -290,6 +293,27 @@ fn a_truncation_is_in_order_at_every_call() {
                 }
             }
         }
+    }
+}
+
+/// A file that holds nothing up to the cut goes whole, for good.
+#[test]
+fn a_truncation_leaves_no_log_without_a_record() {
+    let (settings, dirs) = (settings(), Dirs::new(&settings()));
+    let other = MemDisk::default();
+    let mut writer = LogWriter::new(other.clone(), &settings, Zxid(7));
+    writer.execute(&append(1, &[entry(Zxid(8), 9)], false), &mut vec![]).unwrap();
+    writer.close().unwrap();
+    let disk = MemDisk::default();
+    // Its name says less than it holds.
+    disk.put(&dirs.log(Zxid(5)), &other.content(&dirs.log(Zxid(8))).unwrap());
+    let bytes = snapshot_bytes(&settings, Zxid(6));
+    disk.put(&dirs.snapshot(Zxid(6), Compression::None), &bytes);
+    let mut writer = LogWriter::new(disk.clone(), &settings, Zxid(8));
+    let cut = StorageCommand::Truncate { ticket: Ticket(1), zxid: Zxid(6) };
+    writer.execute(&cut, &mut vec![]).unwrap();
+    for image in disk.images() {
+        assert_eq!(recover(&mut image.clone(), &settings).unwrap().last_logged, Zxid(6));
     }
 }
 

@@ -23,6 +23,11 @@ impl Inode {
         self.dirty.extend(from / PAGE..to.div_ceil(PAGE));
     }
 
+    /// All of it is on disk, whatever else may be behind it there.
+    fn is_synced(&self) -> bool {
+        self.durable.starts_with(&self.live)
+    }
+
     fn sync(&mut self) {
         self.durable.resize(self.live.len(), 0);
         for page in std::mem::take(&mut self.dirty) {
@@ -376,7 +381,14 @@ impl Disk for MemDisk {
         let at = world.live.remove(from).ok_or_else(not_found)?;
         world.live.insert(to.to_owned(), at);
         let is_hidden = to.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !is_hidden && world.inodes[at].live != world.inodes[at].durable {
+        let is_log = |path: &Path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log."))
+        };
+        let mut logs = world.live.iter().filter(|(path, _)| is_log(path));
+        // Of a log also those before it.
+        let is_early = !world.inodes[at].is_synced()
+            || is_log(to) && logs.any(|(_, log)| !world.inodes[*log].is_synced());
+        if !is_hidden && is_early {
             world.early_names.push(to.to_owned());
         }
         world.pending.push(Change::Put(to.to_owned(), at));
