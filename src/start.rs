@@ -31,6 +31,12 @@ pub fn run(config: &Config) -> u8 {
 
 fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     config.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    if !config.storage.force_sync {
+        log::warn!(
+            "forceSync=no: writes are acknowledged before they are on disk. A power cut may take \
+             them, and may leave a log that is damaged where it was written long before"
+        );
+    }
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
     if let Some(threshold_us) = slow_turn_us() {
@@ -147,6 +153,7 @@ fn start(recovered: Recovered) -> Start {
         last_logged: recovered.last_logged,
         replay_until: recovered.replay_until,
         wants_snapshot: recovered.wants_snapshot,
+        mismatches: recovered.mismatches,
         is_new_directory: recovered.created,
     }
 }

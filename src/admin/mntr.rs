@@ -70,6 +70,8 @@ fn gauges(report: &Report<'_>, lines: &mut Lines<'_>) {
     lines.line("min_client_response_size", stats.client_response_sizes.min);
     lines.some("quorum_size", node.peer.as_ref().map(|p| p.quorum_size));
     lines.line("non_mtls_local_conn_count", stats.non_mtls_local_conns.0);
+    // Not Apache's, and there only while it matters.
+    lines.some("hanging_sync_ms", node.hanging_sync_ms);
 }
 
 fn quotas(node: &NodeReport, lines: &mut Lines<'_>) {

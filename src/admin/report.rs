@@ -61,6 +61,8 @@ pub struct NodeReport {
     /// The newest digests, oldest first: zxid and tree digest.
     pub digests: Vec<(Zxid, u64)>,
     pub peer: Option<PeerReport>,
+    /// How long the log disk has not answered, while that is longer than it may.
+    pub hanging_sync_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -55,6 +55,10 @@ pub const SNAPSHOT_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Containers and TTL nodes looked at in one turn, some hundred microseconds; the next goes on.
 pub const REAP_LOOKS_PER_TURN: usize = 5000;
 
+/// How much of the reaper's rate may be caught up with in one turn: at most a thousand removals,
+/// of which there is one a millisecond, whatever an operator allows.
+pub const REAP_CATCH_UP_MS: u64 = 1000;
+
 /// Sessions the expiry may close in one turn; the rest of the bucket follows in the next turns.
 pub const EXPIRIES_PER_TURN: usize = 200;
 

@@ -126,6 +126,7 @@ impl Node {
             self.metrics.connection_rejected.one();
             return self.close(id, false, out);
         }
+        self.metrics.connection_token_deficit.observe(self.connect_throttle.deficit());
         self.metrics.connection_request_count.one();
         let context = HandshakeContext {
             last_zxid: self.state.last_zxid(),

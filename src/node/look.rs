@@ -129,6 +129,11 @@ impl Node {
         self.now.mono.ms_since(self.started)
     }
 
+    /// How long the log disk has not answered, while that is too long.
+    pub fn hanging_sync_ms(&self) -> Option<u64> {
+        self.storage_wait.hanging_ms(self.now.mono)
+    }
+
     pub fn outstanding(&self) -> u64 {
         self.outstanding.total as u64
     }

@@ -11,6 +11,7 @@ mod request_throttle;
 mod seam;
 mod settings;
 mod snapshots;
+mod storage_wait;
 mod throttle;
 mod turn;
 mod upkeep;
@@ -39,6 +40,7 @@ use request_throttle::RequestThrottle;
 pub use seam::{CloseReason, Effect, Effects, Event};
 use settings::Settings;
 use snapshots::Snapshots;
+use storage_wait::StorageWait;
 use throttle::{ConnectThrottle, Outstanding, RateLimit};
 use upkeep::Reaper;
 pub use view::View;
@@ -53,6 +55,9 @@ pub struct Start {
     pub replay_until: Zxid,
     /// Whether a snapshot is due at once: there is none beneath the log.
     pub wants_snapshot: bool,
+    /// Txns after which the tree was not the one their writer foresaw, among those applied by
+    /// recovery.
+    pub mismatches: u64,
     /// The data directory was made by this very start: nothing in it is another's.
     pub is_new_directory: bool,
 }
@@ -106,6 +111,7 @@ pub struct Node {
     prepare: Prepare,
     leading: Leading<Origin>,
     tickets: Tickets,
+    storage_wait: StorageWait,
     watches: WatchTable,
     sessions: Sessions,
     applied: Applied,
@@ -137,6 +143,8 @@ pub struct Node {
     odd_requests: RateLimit,
 
     metrics: ServerMetrics,
+    /// Digests that our own prepare foresaw wrongly.
+    unforeseen_digests: u64,
     stats: ServerStats,
     started: Instant,
     dir_sizes: Option<(u64, u64)>,
@@ -158,6 +166,7 @@ impl Node {
             prepare: Prepare::new(settings.prepare.clone()),
             leading: Leading::new(start.last_logged, start.last_logged.max(applied_zxid)),
             tickets: Tickets::default(),
+            storage_wait: StorageWait::new(settings.sync_limit_ms),
             watches: WatchTable::new(rng.next_u64()),
             sessions: Sessions::new(settings.tick_ms, settings.server_id, now.mono),
             applied: Applied::default(),
@@ -180,6 +189,7 @@ impl Node {
             warnings: RateLimit::default(),
             odd_requests: RateLimit::default(),
             metrics: ServerMetrics::default(),
+            unforeseen_digests: 0,
             stats: ServerStats::default(),
             started: now.mono,
             dir_sizes: None,
@@ -187,6 +197,7 @@ impl Node {
             settings,
             state: start.state,
         };
+        node.metrics.digest_mismatches_count.add(start.mismatches);
         node.establish_role(start.tail, start.replay_until);
         if start.wants_snapshot {
             node.snapshots.demand();

@@ -1,7 +1,7 @@
 //! Bytes read and written by the first part of their path, as `mntr` shows them.
 
 use crate::base::ServerMetrics;
-use crate::proto::OpCode;
+use crate::proto::{DecodeError, MultiOp, OpCode, Reader, Request, Stat};
 use crate::state::{Change, Changes, State};
 
 /// Counts what a txn changed.
@@ -32,13 +32,50 @@ pub(super) fn count_read(metrics: &mut ServerMetrics, op: OpCode, body: &[u8], r
             let count = count.map_or(0, |n| u32::from_be_bytes(*n) as usize);
             reply.len().saturating_sub(REPLY_HEAD + 4 + stat + 4 * count)
         }
+        OpCode::MultiRead => return count_multi_read(metrics, body, reply),
         _ => return,
     };
     let path = body.split_first_chunk::<4>().and_then(|(length, rest)| {
         let path = rest.get(..u32::from_be_bytes(*length) as usize)?;
         std::str::from_utf8(path).ok()
     });
-    let Some(path) = path else { return };
+    if let Some(path) = path {
+        observe_read(metrics, path, content);
+    }
+}
+
+/// Each read inside counts as if it had come alone; one that failed does not.
+fn count_multi_read(metrics: &mut ServerMetrics, body: &[u8], reply: &[u8]) {
+    let Ok(Request::MultiRead(ops)) = Request::read(OpCode::MultiRead, body) else { return };
+    let results = &mut Reader::new(reply.get(REPLY_HEAD..).unwrap_or_default());
+    for op in &ops {
+        let Ok(content) = read_content(results) else { return };
+        if let MultiOp::GetData { path } | MultiOp::GetChildren { path } = op
+            && let (Some(path), Some(content)) = (path, content)
+        {
+            observe_read(metrics, path, content);
+        }
+    }
+}
+
+/// The bytes of data or names in the next result; `None` where it is an error.
+fn read_content(results: &mut Reader<'_>) -> Result<Option<usize>, DecodeError> {
+    let (kind, _, _) = (results.i32()?, results.bool()?, results.i32()?);
+    match OpCode::from_number(kind) {
+        Some(OpCode::GetData) => {
+            let data = results.buffer()?.map_or(0, <[u8]>::len);
+            Stat::read(results)?;
+            Ok(Some(data))
+        }
+        Some(OpCode::GetChildren) => {
+            let names = results.strings()?.unwrap_or_default();
+            Ok(Some(names.iter().map(|name| name.len()).sum()))
+        }
+        _ => results.i32().map(|_| None),
+    }
+}
+
+fn observe_read(metrics: &mut ServerMetrics, path: &str, content: usize) {
     if let Some(summary) = namespace(path).and_then(|n| metrics.read_per_namespace.at(n)) {
         summary.observe((path.len() + content + STAT) as u64);
     }
@@ -57,6 +94,36 @@ const STAT: usize = 68;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_read_of_a_multi_read_counts() {
+        use crate::proto::{ErrorCode, MultiResult, Writer, write_multi_header};
+        let (mut body, mut reply) = (Vec::new(), vec![0; REPLY_HEAD]);
+        for (kind, path) in [(4, "/a/b"), (8, "/a"), (4, "/none"), (4, "/c")] {
+            write_multi_header(&mut body, kind, -1);
+            body.put_string(path);
+            body.put_bool(false);
+        }
+        MultiResult::write_end(&mut body);
+        write_multi_header(&mut reply, 4, 0);
+        reply.put_buffer(Some(&[7; 10]));
+        reply.extend([0; STAT]);
+        write_multi_header(&mut reply, 8, 0);
+        reply.put_i32(2);
+        reply.put_string("b");
+        reply.put_string("cde");
+        MultiResult::Error(ErrorCode::NoNode).write(&mut reply);
+        write_multi_header(&mut reply, 4, 0);
+        reply.put_buffer(None);
+        reply.extend([0; STAT]);
+        MultiResult::write_end(&mut reply);
+        let mut metrics = ServerMetrics::default();
+        count_read(&mut metrics, OpCode::MultiRead, &body, &reply);
+        let all: Vec<_> = metrics.read_per_namespace.iter().collect();
+        assert_eq!(all.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!((all[0].1.count(), all[0].1.sum()), (2, (14 + 6 + 2 * STAT) as u64));
+        assert_eq!((all[1].1.count(), all[1].1.sum()), (1, (2 + STAT) as u64));
+    }
 
     #[test]
     fn reads_count_path_content_and_stat_under_their_first_part() {

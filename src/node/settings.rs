@@ -8,6 +8,8 @@ use crate::prepare::PrepareSettings;
 pub(super) struct Settings {
     pub config: Config,
     pub tick_ms: u64,
+    /// After which a sync that is not done hangs.
+    pub sync_limit_ms: u64,
     pub server_id: ServerId,
     pub min_session_timeout_ms: i32,
     pub max_session_timeout_ms: i32,
@@ -72,6 +74,11 @@ impl Settings {
         let auth = &config.auth;
         Settings {
             tick_ms: positive(config.tick_time_ms),
+            sync_limit_ms: positive(config.tick_time_ms)
+                * match config.ensemble.sync_limit_ticks {
+                    ..=0 => DEFAULT_SYNC_LIMIT_TICKS,
+                    ticks => positive(ticks),
+                },
             // Java's standalone server makes its session ids as server 1.
             server_id: ServerId(1),
             min_session_timeout_ms: config.min_session_timeout_ms,
@@ -127,6 +134,9 @@ impl Settings {
 fn positive(n: i32) -> u64 {
     u64::try_from(n).unwrap_or(0).max(1)
 }
+
+/// `syncLimit` where nobody said anything: that of the sample configuration.
+const DEFAULT_SYNC_LIMIT_TICKS: u64 = 5;
 
 const HOUR_MS: u64 = 3_600_000;
 

@@ -185,7 +185,7 @@ impl Node {
                 if zxid == ours =>
             {
                 let (zxid, began) = (*zxid, *began);
-                let ticket = self.tickets.next();
+                let ticket = self.next_ticket();
                 out.push(Effect::Storage(StorageCommand::InstallSnapshot { ticket, zxid }));
                 self.snapshots.stage = Stage::AwaitInstalled { zxid, began, ticket };
             }

@@ -53,6 +53,11 @@ impl ConnectThrottle {
         self.drop_chance
     }
 
+    /// Tokens that are missing from a full bucket.
+    pub fn deficit(&self) -> u64 {
+        u64::try_from(self.settings.tokens.saturating_sub(self.tokens)).unwrap_or(0)
+    }
+
     /// Whether a handshake may go on. Off where no tokens are configured.
     pub fn admits(&mut self, request: &ConnectRequest<'_>, now: Instant) -> bool {
         let s = &self.settings;

@@ -18,6 +18,7 @@ impl Node {
                 self.on_storage(event, out);
             }
         }
+        self.storage_wait.look(now.mono);
         self.commit(out);
         for event in events {
             self.on_event(event, out);
@@ -50,6 +51,7 @@ impl Node {
             StorageEvent::Durable { ticket, sync_us } => {
                 self.metrics.fsynctime.observe(sync_us / 1000);
                 self.leading.on_durable(*ticket);
+                self.storage_wait.on_durable(*ticket, self.now.mono);
                 if self.has_log_room() {
                     self.runnable.append(&mut self.starved);
                 }
@@ -82,7 +84,8 @@ impl Node {
         // While there are sessions the server looks up now and then, so that a stall shows soon
         // after its beginning and the silence it caused can be told from the clients' own.
         let look_up = expiry.map(|_| self.now.mono.plus_ms(LOOK_UP_MS));
-        let dues = [expiry, look_up, self.reaper.next_due(), self.purge_due];
+        let storage = self.storage_wait.next_due();
+        let dues = [expiry, look_up, storage, self.next_reap(), self.purge_due];
         let due = dues.into_iter().flatten().min();
         self.last_due = due;
         due
@@ -95,7 +98,7 @@ impl Node {
             || self.has_uncommitted_backlog()
             || self.snapshots.wants_turn()
             || self.has_watches_to_sweep
-            || self.reaper.is_looking() && matches!(self.life, Life::Serving)
+            || self.reaper.is_looking() && self.next_reap().is_some() && self.is_serving()
     }
 
     pub(super) fn has_log_room(&self) -> bool {

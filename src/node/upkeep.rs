@@ -77,7 +77,22 @@ impl Node {
         }
     }
 
+    /// When the reaper has something to do next: nothing while its removals could not go on,
+    /// which ends with an event.
+    pub(super) fn next_reap(&self) -> Option<Instant> {
+        if self.is_reaper_held() { None } else { self.reaper.next_due() }
+    }
+
+    /// While the log is behind nothing is looked for, lest the same be found twice.
+    fn is_reaper_held(&self) -> bool {
+        let is_behind = !self.has_log_room() || !self.inbox.is_empty();
+        is_behind || self.hanging_sync_ms().is_some()
+    }
+
     fn reap(&mut self) {
+        if self.is_reaper_held() {
+            return;
+        }
         let now = self.now.mono;
         let reaper = &mut self.reaper;
         if reaper.look.is_none() && reaper.candidates.is_empty() && now >= reaper.next_look {
@@ -92,7 +107,12 @@ impl Node {
                 reaper.look = None;
             }
         }
-        // As many as are due since the last, so that a coarse clock does not slow the rate.
+        // As many as are due since the last, so that a coarse clock does not slow the rate; what a
+        // stall held up is not made up for in one turn.
+        let reaper = &mut self.reaper;
+        if now.ms_since(reaper.next_reap) > limits::REAP_CATCH_UP_MS {
+            reaper.next_reap = Instant(now.0 - limits::REAP_CATCH_UP_MS * 1_000_000);
+        }
         while now >= self.reaper.next_reap {
             let Some(path) = self.reaper.candidates.pop_front() else { return };
             log::info!("Attempting to delete candidate container: {path}");

@@ -16,6 +16,8 @@ pub struct View {
     pub connections: usize,
     pub node_count: usize,
     pub digest_mismatches: u64,
+    /// How long the log disk has not answered, while that is too long.
+    pub hanging_sync_ms: Option<u64>,
     pub is_finished: bool,
 }
 
@@ -29,6 +31,7 @@ impl Node {
             connections: self.conns.count(),
             node_count: self.state.node_count(),
             digest_mismatches: self.metrics.digest_mismatches_count.0,
+            hanging_sync_ms: self.hanging_sync_ms(),
             is_finished: self.life == Life::Finished,
         }
     }
@@ -43,7 +46,7 @@ impl Node {
             self.state.last_zxid(),
             "the state is where the pipeline thinks it is"
         );
-        assert_eq!(self.metrics.digest_mismatches_count.0, 0, "prepare foresaw every digest");
+        assert_eq!(self.unforeseen_digests, 0, "prepare foresaw every digest");
         let mut outstanding = Outstanding::default();
         self.conns.iter().for_each(|conn| outstanding.more(conn.pauses, conn.order.len()));
         assert_eq!(outstanding, self.outstanding, "what is outstanding is counted");

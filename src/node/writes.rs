@@ -1,7 +1,7 @@
 //! Writes on their way out and back: to `prepare`, into the log, to the state, to the clients.
 
 use crate::auth::Providers;
-use crate::base::{ConnId, Instant, SessionId, Xid, Zxid, limits};
+use crate::base::{ConnId, Instant, SessionId, Ticket, Xid, Zxid, limits};
 use crate::prepare::Requester;
 use crate::proto::{DIGEST_VERSION, TxnDigest, TxnHeader, write_reply};
 use crate::proto::{
@@ -142,13 +142,20 @@ impl Node {
         self.leading.propose(Proposal { header, txn, digest, origin });
     }
 
+    /// The number of a storage command that is handed over now.
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        let ticket = self.tickets.next();
+        self.storage_wait.on_command(ticket, self.now.mono);
+        ticket
+    }
+
     /// Hands this turn's records to the log.
     pub(super) fn flush(&mut self, out: &mut Effects) {
         if !self.leading.is_batching() {
             return;
         }
         let (txns, bytes) = self.leading.batch_size();
-        let ticket = self.tickets.next();
+        let ticket = self.next_ticket();
         if let Some(append) = self.leading.flush(ticket) {
             out.push(Effect::Storage(append));
         }
@@ -207,7 +214,9 @@ impl Node {
         self.applied.clear();
         self.state.apply(header, txn, Mode::Exact, &mut self.applied);
         self.prepare.applied(header.zxid);
-        self.compare_digest(header.zxid, *digest);
+        if !self.compare_digest(header.zxid, *digest) {
+            self.unforeseen_digests += 1;
+        }
         super::namespaces::count_writes(&mut self.metrics, &self.state, &self.applied.changes);
         notify(self, header.zxid, out);
         if let Txn::CloseSession { .. } = txn {
@@ -222,7 +231,7 @@ impl Node {
     }
 
     /// Whether the tree is what the writer of the txn foresaw. Never fatal, as in Java.
-    pub(super) fn compare_digest(&mut self, zxid: Zxid, digest: Option<TxnDigest>) {
+    pub(super) fn compare_digest(&mut self, zxid: Zxid, digest: Option<TxnDigest>) -> bool {
         let known = digest.filter(|digest| digest.version == DIGEST_VERSION);
         if let Some(digest) = known
             && self.settings.prepare.digest
@@ -232,7 +241,9 @@ impl Node {
             if self.warnings.admits(self.now.mono) {
                 log::error!("Digests are not matching. Value is Zxid. 0x{zxid:x}");
             }
+            return false;
         }
+        true
     }
 
     fn answer_write(&mut self, id: ConnId, xid: Xid, op: i32, txn: &Txn, out: &mut Effects) {

@@ -273,7 +273,12 @@ fn node_report(node: &Node, word: Word) -> NodeReport {
         Word::Mntr | Word::Hash => admin::state_report(state, watches),
         _ => admin::state_counts(state, watches),
     };
-    NodeReport { outstanding_requests: node.outstanding(), uptime_ms: node.uptime_ms(), ..report }
+    NodeReport {
+        outstanding_requests: node.outstanding(),
+        uptime_ms: node.uptime_ms(),
+        hanging_sync_ms: node.hanging_sync_ms(),
+        ..report
+    }
 }
 
 fn view_of(conn: &ConnLook, sessionless_ms: u64, now: Instant) -> ConnView {

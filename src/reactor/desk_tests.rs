@@ -25,6 +25,7 @@ impl Bench {
             last_logged: Zxid::ZERO,
             replay_until: Zxid::ZERO,
             wants_snapshot: false,
+            mismatches: 0,
             is_new_directory: true,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };

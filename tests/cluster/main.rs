@@ -5,6 +5,8 @@
 //! `ZKD_SIM_SECONDS` bounds the fresh seeds (20 s without it) and `ZKD_SIM_SEEDS` says how many
 //! there are at least; `ZKD_SIM_SEED` runs one seed.
 
+mod by_hand;
+mod hand;
 mod model;
 mod plan;
 mod scenario;
@@ -90,6 +92,7 @@ fn every_breakage_is_found_within_500_seeds() {
         Breakage::ReplyBeforeDurable,
         Breakage::RenameBeforeSync,
         Breakage::NoCut,
+        Breakage::TornTailKept,
         Breakage::DamageCut,
     ];
     for breakage in breakages {

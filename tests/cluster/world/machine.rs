@@ -26,8 +26,10 @@ pub enum Breakage {
     ReplyBeforeDurable,
     /// Snapshots and new logs get their names before they are synced.
     RenameBeforeSync,
-    /// What recovery cuts off a torn log stays there.
+    /// What recovery cuts off a torn log stays there, though nobody believes it.
     NoCut,
+    /// A torn record at a log's end passes for a whole one: recovery believes it.
+    TornTailKept,
     /// Every break of a log passes for a torn tail.
     DamageCut,
 }
@@ -84,6 +86,7 @@ impl Machine {
         files.ignores_dir_sync = breakage == Breakage::NoDirSync;
         files.ignores_draft_sync = breakage == Breakage::RenameBeforeSync;
         files.ignores_cut = breakage == Breakage::NoCut;
+        files.mends_torn_tails = breakage == Breakage::TornTailKept;
         Machine {
             files: Rc::new(RefCell::new(files)),
             settings,
@@ -122,6 +125,7 @@ impl Machine {
             last_logged: recovered.last_logged,
             replay_until: recovered.replay_until,
             wants_snapshot: recovered.wants_snapshot,
+            mismatches: recovered.mismatches,
             is_new_directory: recovered.created,
         };
         self.log = Some(LogWriter::new(SimDisk::new(&self.files), &self.settings, last));
