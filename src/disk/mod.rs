@@ -16,6 +16,8 @@ mod dirs;
 #[cfg(test)]
 mod edge_tests;
 mod fault;
+#[cfg(test)]
+mod hanging_tests;
 mod java;
 mod listing;
 mod log_recovery;

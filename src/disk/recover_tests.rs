@@ -145,11 +145,25 @@ fn our_snapshot_with_a_log_behind_it_is_exact_and_its_digest_holds() {
     assert_eq!(DIGEST_VERSION, 2);
 }
 
-fn image(mut state: State) -> Vec<u8> {
+#[test]
+fn a_snapshot_of_another_digest_is_loaded_and_the_difference_counted() {
+    let java = recovered(&disk_with(&[(0, JAVA_EMPTY)], &[(1, JAVA_LOG)])).unwrap();
+    let digest = java.state.digest() ^ 1;
+    let bytes = image_that_says(java.state, digest);
+    let read = recovered(&disk_with(&[(0xe, &bytes)], &[(1, JAVA_LOG)])).unwrap();
+    assert_eq!((read.last_logged, read.mismatches), (Zxid(0xe), 1));
+}
+
+fn image(state: State) -> Vec<u8> {
+    let digest = state.digest();
+    image_that_says(state, digest)
+}
+
+fn image_that_says(mut state: State, digest: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = SnapshotWriter::begin(&mut bytes);
     let body = bytes.len();
-    let (zxid, digest) = (state.last_zxid(), state.digest());
+    let zxid = state.last_zxid();
     state.snapshot_begin();
     while !state.snapshot_step(3, &mut bytes) {}
     writer.cover(&bytes[body..]);

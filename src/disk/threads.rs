@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::base::Zxid;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
 
+use super::Disk;
 use super::chores::Chores;
 use super::log_writer::LogWriter;
 use super::real::RealDisk;
@@ -59,18 +60,30 @@ impl StorageThreads {
         wake: impl Fn() + Send + Sync + 'static,
         errands: impl FnMut() -> Option<Duration> + Send + 'static,
     ) -> io::Result<StorageThreads> {
+        StorageThreads::start_over(disk, RealDisk::new(), settings, last, wake, errands)
+    }
+
+    /// The same over any disk; each thread has its own.
+    pub(super) fn start_over<L: Disk + Send + 'static, C: Disk + Send + 'static>(
+        log_disk: L,
+        chore_disk: C,
+        settings: &StorageSettings,
+        last: Zxid,
+        wake: impl Fn() + Send + Sync + 'static,
+        errands: impl FnMut() -> Option<Duration> + Send + 'static,
+    ) -> io::Result<StorageThreads> {
         let shared = Arc::new(Shared {
             log: Queue::default(),
             chores: Queue::default(),
             events: Mutex::default(),
             wake: Box::new(wake),
         });
-        let writer = LogWriter::new(disk, settings, last);
+        let writer = LogWriter::new(log_disk, settings, last);
         let for_log = Arc::clone(&shared);
         let log = thread::Builder::new()
             .name("zkd-log".to_owned())
             .spawn(move || run_log(&for_log, writer))?;
-        let chores = Chores::new(RealDisk::new(), settings);
+        let chores = Chores::new(chore_disk, settings);
         let for_chores = Arc::clone(&shared);
         let chores = thread::Builder::new()
             .name("zkd-chores".to_owned())
@@ -116,7 +129,7 @@ impl Shared {
 }
 
 /// Everything that is queued is done with one sync.
-fn run_log(shared: &Shared, mut writer: LogWriter<RealDisk>) {
+fn run_log<D: Disk>(shared: &Shared, mut writer: LogWriter<D>) {
     let mut batch = VecDeque::new();
     let mut events = Vec::new();
     loop {
@@ -142,9 +155,9 @@ fn run_log(shared: &Shared, mut writer: LogWriter<RealDisk>) {
     }
 }
 
-fn run_chores(
+fn run_chores<D: Disk>(
     shared: &Shared,
-    mut chores: Chores<RealDisk>,
+    mut chores: Chores<D>,
     mut errands: impl FnMut() -> Option<Duration>,
 ) {
     let mut events = Vec::new();

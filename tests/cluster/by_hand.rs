@@ -1,6 +1,10 @@
 //! Scripted by hand: disks that hang, clocks that jump, nodes that are reaped.
 
+use zkd::base::{Instant, Now, WallMillis, Zxid};
 use zkd::client::{Call, NewNode};
+use zkd::config::Config;
+use zkd::node::{Node, Start};
+use zkd::state::{State, StateSettings};
 
 use crate::hand::Hand;
 
@@ -155,4 +159,36 @@ fn containers_go_at_a_bounded_rate_over_several_turns() {
     }
     assert_eq!(nodes(&hand), before - COUNT as usize);
     assert!(hand.has("/full/child") && hand.has("/unused"));
+}
+
+/// What recovery found wrong is among what `mntr` shows; that prepare foresaw it is not asked.
+#[test]
+fn digests_that_recovery_found_wrong_are_counted() {
+    let start = Start {
+        state: State::new(&StateSettings::default()),
+        tail: Vec::new(),
+        last_logged: Zxid(0),
+        replay_until: Zxid(0),
+        wants_snapshot: false,
+        mismatches: 3,
+        is_new_directory: true,
+    };
+    let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
+    let mut node = Node::new(&Config::for_tests(), start, now, 1).expect("a good config");
+    node.check();
+    assert_eq!(node.metrics().digest_mismatches_count.0, 3);
+    node.reset_stats();
+    assert_eq!(node.view().digest_mismatches, 0);
+}
+
+/// The tokens that are missing after each handshake that was let through, as Apache counts.
+#[test]
+fn every_handshake_counts_the_tokens_that_are_missing() {
+    let mut hand = Hand::new(|config| {
+        config.limits.connection_throttle.tokens = 5;
+        config.limits.connection_throttle.fill_time_ms = 1_000_000;
+    });
+    (0..3).for_each(|_| _ = hand.open(6000));
+    let deficit = &hand.machine.node().expect("up").metrics().connection_token_deficit;
+    assert_eq!((deficit.count(), deficit.sum(), deficit.max()), (3, 1 + 2 + 3, 3));
 }
