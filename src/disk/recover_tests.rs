@@ -2,8 +2,8 @@
 
 use crate::base::{Fatal, Zxid};
 use crate::history::{Compression, SnapshotTrailers, SnapshotWriter};
-use crate::proto::DIGEST_VERSION;
-use crate::state::{State, StateSettings};
+use crate::proto::{Acl, CreateKind, CreateTxn, DIGEST_VERSION, Entry, Txn, TxnDigest};
+use crate::state::{Applied, Mode, State, StateSettings};
 
 use super::mem_disk::MemDisk;
 use super::tests::{TempDir, append, entry};
@@ -149,27 +149,86 @@ fn our_snapshot_with_a_log_behind_it_is_exact_and_its_digest_holds() {
 fn a_snapshot_of_another_digest_is_loaded_and_the_difference_counted() {
     let java = recovered(&disk_with(&[(0, JAVA_EMPTY)], &[(1, JAVA_LOG)])).unwrap();
     let digest = java.state.digest() ^ 1;
-    let bytes = image_that_says(java.state, digest);
+    let end = Zxid(0xe);
+    let bytes = image_saying(java.state, Some((end, digest)), Some(end));
     let read = recovered(&disk_with(&[(0xe, &bytes)], &[(1, JAVA_LOG)])).unwrap();
-    assert_eq!((read.last_logged, read.mismatches), (Zxid(0xe), 1));
+    assert_eq!((read.last_logged, read.mismatches), (end, 1));
 }
 
 fn image(state: State) -> Vec<u8> {
-    let digest = state.digest();
-    image_that_says(state, digest)
+    let (zxid, digest) = (state.last_zxid(), state.digest());
+    image_saying(state, Some((zxid, digest)), Some(zxid))
 }
 
-fn image_that_says(mut state: State, digest: u64) -> Vec<u8> {
+fn image_saying(
+    mut state: State,
+    digest: Option<(Zxid, u64)>,
+    last_processed: Option<Zxid>,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = SnapshotWriter::begin(&mut bytes);
     let body = bytes.len();
-    let zxid = state.last_zxid();
     state.snapshot_begin();
     while !state.snapshot_step(3, &mut bytes) {}
     writer.cover(&bytes[body..]);
-    let trailers = SnapshotTrailers { digest: Some((zxid, digest)), last_processed: Some(zxid) };
-    writer.finish(&trailers, &mut bytes);
+    writer.finish(&SnapshotTrailers { digest, last_processed }, &mut bytes);
     bytes
+}
+
+fn create(path: &str, parent_cversion: i32) -> Txn {
+    let (path, kind) = (path.to_owned(), CreateKind::Create);
+    Txn::Create(CreateTxn {
+        path,
+        data: None,
+        acl: vec![Acl::open()],
+        kind,
+        ephemeral: false,
+        parent_cversion,
+        ttl: 0,
+    })
+}
+
+/// The txn as zxid `zxid` with the digest of the tree behind it.
+fn applied(state: &mut State, zxid: i64, txn: Txn) -> Entry {
+    let header = entry(Zxid(zxid), 0).header;
+    state.apply(&header, &txn, Mode::Exact, &mut Applied::default());
+    let digest = Some(TxnDigest { version: DIGEST_VERSION, tree: state.digest() });
+    Entry { header, txn, digest }
+}
+
+/// Java's trailer names txn 1 while its walk met the first half of txn 2 already.
+#[test]
+fn a_snapshot_that_holds_a_part_of_the_txn_behind_its_digest_is_no_mismatch() {
+    let fresh = || State::new(&settings().state);
+    let mut whole = fresh();
+    let first = applied(&mut whole, 1, create("/a", 1));
+    let digest = Some((Zxid(1), whole.digest()));
+    let data = Txn::SetData { path: "/a".into(), data: Some(b"x".to_vec()), version: 1 };
+    let parts = vec![create("/b", 2), data];
+    let entries = [
+        first.clone(),
+        applied(&mut whole, 2, Txn::Multi(parts)),
+        applied(&mut whole, 3, create("/c", 3)),
+    ];
+    let mut half = fresh();
+    applied(&mut half, 1, first.txn.clone());
+    applied(&mut half, 2, create("/b", 2));
+    let fuzzy = image_saying(half, digest, None);
+    let mut other = fresh();
+    applied(&mut other, 1, create("/other", 1));
+    let wrong = image_saying(other, digest, None);
+    let read = |image: &[u8], count: usize, hold_back: usize| {
+        let disk = disk_with(&[(1, image)], &[]);
+        let mut writer = LogWriter::new(disk.clone(), &settings(), Zxid(0));
+        writer.execute(&append(1, &entries[..count], false), &mut Vec::new()).unwrap();
+        writer.close().unwrap();
+        recover(&mut disk.clone(), &StorageSettings { hold_back, ..settings() }).unwrap()
+    };
+    let good = read(&fuzzy, 3, 0);
+    assert_eq!((good.mismatches, good.state.digest()), (0, whole.digest()));
+    assert_eq!(read(&fuzzy, 3, 2).mismatches, 0, "what is held back will tell");
+    assert_eq!(read(&fuzzy, 1, 0).mismatches, 1, "no txn explains it");
+    assert_eq!(read(&wrong, 3, 0).mismatches, 3, "the next txn does not make it good");
 }
 
 #[test]
