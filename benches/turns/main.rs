@@ -2,6 +2,8 @@
 //! heaviest things a client may ask for. `cargo bench --bench turns`; `ZKD_BIN` names the server,
 //! the last line is one JSON object.
 
+#[path = "../../tests/rig/ports.rs"]
+mod ports;
 mod rig;
 
 use std::time::Duration;

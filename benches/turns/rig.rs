@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,12 +11,15 @@ use zkd::base::{SessionId, Zxid};
 use zkd::client::{Call, Connection, Message, NewNode};
 use zkd::proto::{ConnectRequest, CreateMode};
 
+use crate::ports::Port;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Rig {
     folder: PathBuf,
     address: SocketAddr,
     server: Child,
+    _port: Port,
     /// Connections that hold on to what they did.
     kept: Vec<Connection>,
     pub many: Vec<Connection>,
@@ -27,9 +30,8 @@ impl Rig {
         let base = std::env::var_os("ZKD_TMP").map_or_else(std::env::temp_dir, PathBuf::from);
         let folder = base.join(format!("zkd-turns-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for the run");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        drop(listener);
+        let port = Port::free();
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
         let text = format!(
             "tickTime=2000\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
              maxClientCnxns=0\n4lw.commands.whitelist=*\njute.maxbuffer=8000000\n\
@@ -49,7 +51,8 @@ impl Rig {
             .stderr(log)
             .spawn()
             .expect("the server starts");
-        let rig = Rig { folder, address, server, kept: Vec::new(), many: Vec::new() };
+        let (kept, many) = (Vec::new(), Vec::new());
+        let rig = Rig { folder, address, server, _port: port, kept, many };
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(began.elapsed() < PATIENCE, "the server does not listen");

@@ -5,17 +5,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "scripts", "lib"))
+
+import ports  # noqa: E402
+
 APACHE = os.path.join(ROOT, "scripts", "apache")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def is_serving(port):
@@ -70,7 +69,8 @@ class Zkd:
         self.start()
 
     def start(self):
-        self.port = free_port()
+        self.held = ports.Port()
+        self.port = self.held.number
         keys = {
             "dataDir": self.folder, "clientPort": str(self.port), "tickTime": "2000",
             "clientPortAddress": "127.0.0.1", "maxClientCnxns": "0",

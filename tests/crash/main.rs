@@ -5,4 +5,6 @@ mod crashes;
 mod faults;
 mod load;
 mod mounted;
+#[path = "../rig/ports.rs"]
+mod ports;
 mod server;

@@ -1,13 +1,15 @@
 //! A zkd process of the test's own: started, awaited, killed by its pid.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use zkd::client::{Client, Settings};
+
+use crate::ports::Port;
 
 /// A folder that goes with its owner.
 pub struct Folder(pub PathBuf);
@@ -59,19 +61,21 @@ pub struct Server {
     pub address: SocketAddr,
     pub log: PathBuf,
     child: Child,
+    _port: Port,
 }
 
 impl Server {
     /// Starts on `data`, with `wrapper` in front of it; does not wait for it.
     pub fn start(folder: &Path, data: &Path, shape: Shape, wrapper: &[&str]) -> Server {
-        let port = free_port();
+        let port = Port::free();
         let config = folder.join("zoo.cfg");
         let text = format!(
-            "tickTime={}\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+            "tickTime={}\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
              snapCount={}\npreAllocSize={}\nmaxClientCnxns=0\nadmin.enableServer=false\n\
              4lw.commands.whitelist=*\nautopurge.purgeInterval=1\n",
             shape.tick_ms,
             data.display(),
+            port.number,
             shape.snap_count,
             shape.pre_alloc_kib
         );
@@ -87,7 +91,8 @@ impl Server {
         command.stdout(file.try_clone().expect("a second handle")).stderr(file);
         // A group of its own: a wrapper and what it wraps are ended together.
         let child = command.process_group(0).spawn().expect("zkd starts");
-        Server { address: SocketAddr::from(([127, 0, 0, 1], port)), log, child }
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
+        Server { address, log, child, _port: port }
     }
 
     pub fn settings(&self, timeout: Duration) -> Settings {
@@ -198,9 +203,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
-    listener.local_addr().expect("it is bound").port()
 }

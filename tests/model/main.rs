@@ -13,6 +13,8 @@ mod expect;
 mod generate;
 mod model;
 mod ops;
+#[path = "../rig/ports.rs"]
+mod ports;
 mod reach;
 mod rules;
 mod server;

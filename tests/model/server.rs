@@ -1,11 +1,11 @@
 //! The servers under test, each in a folder of its own.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::model::{SUPER, digest_id};
+use crate::ports::Port;
 use crate::wire::Link;
 
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -22,11 +22,7 @@ pub struct Server {
     child: Option<Child>,
     folder: PathBuf,
     pub port: u16,
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+    _held: Port,
 }
 
 /// What both are told. The reaper rests: what it removes when is for other tests.
@@ -43,16 +39,17 @@ fn settings() -> Vec<(&'static str, String)> {
 impl Server {
     pub fn start(target: Target) -> Server {
         // A name that no other run uses at the same time.
-        let port = free_port();
+        let held = Port::free();
+        let port = held.number;
         let name = format!("zkd-model-{}-{port}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder for the server");
         let child = match target {
-            Target::At(port) => return Server { child: None, folder, port },
+            Target::At(port) => return Server { child: None, folder, port, _held: held },
             Target::Apache => apache(&folder, port),
             Target::Zkd => zkd(&folder, port),
         };
-        let mut server = Server { child: Some(child), folder, port };
+        let mut server = Server { child: Some(child), folder, port, _held: held };
         server.await_serving(target);
         server
     }

@@ -10,7 +10,8 @@ use zkd::base::Zxid;
 use zkd::client::{Call, Client, Connection, Message, NewNode, SessionKey};
 use zkd::proto::ConnectRequest;
 
-use crate::server::{Folder, PATIENCE, Server, binary, config, free_port};
+use crate::ports::Port;
+use crate::server::{Folder, PATIENCE, Server, binary, config};
 
 fn connection(server: &Server) -> Connection {
     let mut connection = Connection::dial(server.address, PATIENCE).expect("connected");
@@ -82,8 +83,8 @@ fn a_hangup_and_a_broken_pipe_change_nothing() {
 #[test]
 fn closed_stdout_and_stderr_change_nothing() {
     let folder = Folder::new();
-    let port = free_port();
-    let config = config(&folder, port, "");
+    let port = Port::free();
+    let config = config(&folder, port.number, "");
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$1\" >&- 2>&-"]).arg(binary()).arg(config);
     let server = Server::of(folder, port, &mut command);

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use zkd::client::{Client, NewNode};
 
-use crate::server::{Folder, PATIENCE, Server, binary, config, free_port, log_file, read_all};
+use crate::ports::Port;
+use crate::server::{Folder, PATIENCE, Server, binary, config, log_file, read_all};
 
 /// Whether a connection is still open a moment later.
 fn is_open(stream: &mut TcpStream) -> bool {
@@ -103,8 +104,8 @@ fn without_a_session_a_connection_ends_however_it_drips() {
 #[test]
 fn without_descriptors_who_is_there_is_served_and_others_come_later() {
     let folder = Folder::new();
-    let port = free_port();
-    let config = config(&folder, port, "");
+    let port = Port::free();
+    let config = config(&folder, port.number, "");
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$0\" \"$1\""]).arg(binary()).arg(config);
     command.stdout(log_file(&folder)).stderr(log_file(&folder));

@@ -5,5 +5,7 @@ mod disk;
 mod ending;
 mod hostile;
 mod limits;
+#[path = "../rig/ports.rs"]
+mod ports;
 mod server;
 mod starting;

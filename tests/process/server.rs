@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use zkd::client::{Client, Settings};
+
+use crate::ports::Port;
 
 /// How long anything that must happen may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,11 +48,6 @@ impl Drop for Folder {
 pub fn binary() -> PathBuf {
     std::env::var_os("ZKD_BIN")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_zkd")), PathBuf::from)
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// A child that does not outlive its owner.
@@ -104,6 +101,7 @@ pub struct Server {
     pub process: Process,
     pub address: SocketAddr,
     pub folder: Folder,
+    _port: Port,
 }
 
 impl Server {
@@ -114,8 +112,8 @@ impl Server {
 
     /// Starts on a folder that may have been served before.
     pub fn start_by(folder: Folder, lines: &str, change: impl FnOnce(&mut Command)) -> Server {
-        let port = free_port();
-        let config = config(&folder, port, lines);
+        let port = Port::free();
+        let config = config(&folder, port.number, lines);
         let mut command = Command::new(binary());
         command.arg(config).stdout(log_file(&folder)).stderr(log_file(&folder));
         change(&mut command);
@@ -123,9 +121,9 @@ impl Server {
     }
 
     /// Starts a command line that serves `port`.
-    pub fn of(folder: Folder, port: u16, command: &mut Command) -> Server {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Server { process: Process::start(command), address, folder };
+    pub fn of(folder: Folder, port: Port, command: &mut Command) -> Server {
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number));
+        let mut server = Server { process: Process::start(command), address, folder, _port: port };
         server.await_serving();
         server
     }

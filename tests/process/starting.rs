@@ -9,7 +9,8 @@ use std::process::Command;
 use rustix::process::Signal;
 use zkd::client::NewNode;
 
-use crate::server::{Folder, PATIENCE, Process, Server, binary, config, free_port, log_file};
+use crate::ports::Port;
+use crate::server::{Folder, PATIENCE, Process, Server, binary, config, log_file};
 
 /// Runs a command line that must end by itself: status and stderr.
 fn refused(arguments: &[&str], change: impl FnOnce(&mut Command)) -> (i32, String) {
@@ -46,7 +47,7 @@ fn bad_arguments_and_configurations_end_with_java_s_status_and_words() {
 fn a_data_directory_that_is_none_ends_with_status_three() {
     let folder = Folder::new();
     folder.file("data", "not a directory");
-    let config = config(&folder, free_port(), "").display().to_string();
+    let config = config(&folder, Port::free().number, "").display().to_string();
     let (status, says) = refused(&[&config], |_| {});
     assert_eq!(status, 3, "{says}");
     assert!(says.contains("Unable to access datadir, exiting abnormally"), "{says}");
@@ -68,7 +69,7 @@ fn a_port_in_use_is_named_and_ends_with_status_one() {
 fn a_data_directory_in_use_is_not_opened_twice() {
     let server = Server::start("");
     let data = server.folder.0.join("data").display().to_string();
-    let (status, says) = refused(&[&free_port().to_string(), &data], |_| {});
+    let (status, says) = refused(&[&Port::free().number.to_string(), &data], |_| {});
     assert_eq!(status, 23, "{says}");
     assert!(says.contains(&data), "{says}");
     server.client().create(NewNode::persistent("/fine", b"")).expect("the first is unharmed");
@@ -77,9 +78,9 @@ fn a_data_directory_in_use_is_not_opened_twice() {
 #[test]
 fn port_and_directory_are_a_server() {
     let folder = Folder::new();
-    let port = free_port();
+    let port = Port::free();
     let mut command = Command::new(binary());
-    command.arg(port.to_string()).arg(folder.0.join("data")).arg("500");
+    command.arg(port.number.to_string()).arg(folder.0.join("data")).arg("500");
     command.stdout(log_file(&folder)).stderr(log_file(&folder));
     let server = Server::of(folder, port, &mut command);
     server.client().create(NewNode::persistent("/a", b"1")).expect("created");
@@ -109,15 +110,15 @@ fn the_manager_hears_ready_when_data_is_there_and_stopping_before_the_end() {
     client.close().expect("closed");
     let folder = server.end();
     let socket = manager(&folder);
-    let port = free_port();
-    let config = config(&folder, port, "");
+    let port = Port::free();
+    let config = config(&folder, port.number, "");
     let mut command = Command::new(binary());
     command.arg(config).env("NOTIFY_SOCKET", folder.0.join("notify"));
     command.stdout(log_file(&folder)).stderr(log_file(&folder));
     let mut process = Process::start(&mut command);
     assert_eq!(hear(&socket), "READY=1\n");
     // From that word on the first attempt succeeds, and everything is there.
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let address = SocketAddr::from(([127, 0, 0, 1], port.number));
     TcpStream::connect(address).expect("the port is bound");
     let mut settings = zkd::client::Settings::new(vec![address]);
     settings.reopen_patience = std::time::Duration::ZERO;
