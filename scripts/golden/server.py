@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(ROOT, "scripts", "lib"))
 
 import ports  # noqa: E402
 
+PATIENCE_S = 60
 APACHE = os.path.join(ROOT, "scripts", "apache")
 
 
@@ -86,7 +87,7 @@ class Zkd:
             [self.binary, *flags, cfg], stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         log.close()
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while not is_serving(self.port):
             if self.child.poll() is not None or time.monotonic() > end:
                 with open(log.name, errors="replace") as text:
@@ -97,7 +98,7 @@ class Zkd:
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
             try:
-                self.child.wait(timeout=10)
+                self.child.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
 

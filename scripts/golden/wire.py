@@ -7,7 +7,7 @@ import time
 
 from .jute import ERRORS, OP_NAMES, OPS, Masks, Reader, Short, Writer, java_passwd
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def reply_fields(op, reader):
@@ -78,10 +78,10 @@ class Conn:
         self.t, self.name, self.xid = transcript, name, 0
         self.session, self.passwd, self.last_zxid = 0, b"\0" * 16, 0
         self.pending = b""
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE_S
         while True:
             try:
-                self.socket = socket.create_connection(("127.0.0.1", self.t.server.port), 5)
+                self.socket = socket.create_connection(("127.0.0.1", self.t.server.port), PATIENCE_S)
                 break
             except (ConnectionResetError, BrokenPipeError):
                 # Accepted and ended before this call was back: a connection that is closed.

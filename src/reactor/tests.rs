@@ -275,7 +275,7 @@ fn a_client_that_never_reads_is_closed_at_the_limit() {
 #[test]
 fn without_a_session_a_connection_ends_in_time_and_with_one_it_stays() {
     let server = Server::start(|config| {
-        config.clients.sessionless_timeout_ms = 100;
+        config.clients.sessionless_timeout_ms = 500;
         config.admin.words = crate::config::Words::All;
     });
     let mut stays = server.connect();

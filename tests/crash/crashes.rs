@@ -39,7 +39,7 @@ impl Crash {
             mounted.shut_down_now();
         }
         // The server must notice by itself: its next sync fails, and it stops.
-        let status = server.await_end(Duration::from_secs(20));
+        let status = server.await_end();
         assert_eq!(status, 21, "a failed sync ends the server:\n{}", server.log_tail());
         mounted.again();
     }
@@ -162,17 +162,3 @@ fn power_cuts(kind: &str, count: u32) {
     let mounted = Mounted::new(&folder.0, kind);
     let mut run = Rounds::new(folder, Crash::PowerCut(mounted), 12);
     for round in 0..count {
-        println!("power cut {round} on {kind}: {}", run.round());
-    }
-    run.finish(kind);
-}
-
-#[test]
-fn power_cuts_on_ext4_lose_nothing_acknowledged() {
-    power_cuts("ext4", rounds("ZKD_POWER_CUTS", 30).div_ceil(2));
-}
-
-#[test]
-fn power_cuts_on_xfs_lose_nothing_acknowledged() {
-    power_cuts("xfs", rounds("ZKD_POWER_CUTS", 30) / 2);
-}

@@ -8,21 +8,19 @@ use std::time::{Duration, Instant};
 use zkd::client::{Client, Error, NewNode};
 
 use crate::load::{SESSION, Writer};
-use crate::server::{Folder, Server, Shape, tool};
-
-const FIVE_SECONDS: Duration = Duration::from_secs(5);
+use crate::server::{Folder, PATIENCE, Server, Shape, tool};
 
 /// Writes until the server ends by itself: its status, and what the writer was told.
 fn write_until_end(server: &mut Server, writer: &Writer) -> (i32, (usize, usize)) {
     let settings = server.settings(SESSION);
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + PATIENCE;
     let counts = std::thread::scope(|scope| {
         scope
             .spawn(|| writer.run(settings, until, &AtomicBool::new(false)))
             .join()
             .expect("a writer")
     });
-    (server.await_end(Duration::from_secs(20)), counts.expect("no error code"))
+    (server.await_end(), counts.expect("no error code"))
 }
 
 fn writer_of(folder: &Path, data: &Path, shape: Shape) -> Writer {
@@ -140,7 +138,7 @@ fn a_second_server_on_a_directory_is_refused() {
     let mut first = Server::start(&folder.0, &data, Shape::default(), &[]);
     first.await_serving();
     let mut second = Server::start(&other.0, &data, Shape::default(), &[]);
-    assert_eq!(second.await_end(FIVE_SECONDS), 23, "{}", second.log_tail());
+    assert_eq!(second.await_end(), 23, "{}", second.log_tail());
     assert!(second.log_text().contains("version-2"), "it names the directory");
     let client = Client::open(first.settings(SESSION)).expect("the first one goes on");
     client.close().expect("and answers");
@@ -153,7 +151,7 @@ fn a_stopped_server_expires_nobody_who_lives_and_the_dead_one_timeout_later() {
     let shape = Shape { tick_ms: 500, ..Shape::default() };
     let mut server = Server::start(&folder.0, &data, shape, &[]);
     server.await_serving();
-    let timeout = Duration::from_secs(2);
+    let timeout = Duration::from_secs(4);
     let mut living = Client::open(server.settings(timeout)).expect("a session");
     let mut dead = Client::open(server.settings(timeout)).expect("another");
     living.create(NewNode::ephemeral("/living", b"")).expect("created");
@@ -175,7 +173,7 @@ fn a_stopped_server_expires_nobody_who_lives_and_the_dead_one_timeout_later() {
     assert!(is_there(&mut living, "/dead"), "the dead one has one timeout more");
     let began = Instant::now();
     while is_there(&mut living, "/dead") {
-        assert!(began.elapsed() < timeout * 3, "the dead session never expires");
+        assert!(began.elapsed() < PATIENCE, "the dead session never expires");
         living.rest(Duration::from_millis(100)).expect("the session lives");
     }
     assert!(is_there(&mut living, "/living"), "its ephemeral is still there");

@@ -11,6 +11,9 @@ use zkd::client::{Client, Settings};
 
 use crate::ports::Port;
 
+/// How long anything that must happen may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A folder that goes with its owner.
 pub struct Folder(pub PathBuf);
 
@@ -105,7 +108,7 @@ impl Server {
     /// Waits until it serves; tells its log if it does not.
     pub fn await_serving(&mut self) {
         let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(30) {
+        while began.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 panic!("zkd ended with {status:?} instead of serving:\n{}", self.log_tail());
             }
@@ -144,7 +147,7 @@ impl Server {
             if states.iter().all(|state| state.starts_with('T')) {
                 return;
             }
-            let is_late = began.elapsed() > Duration::from_secs(20);
+            let is_late = began.elapsed() > PATIENCE;
             assert!(!is_late, "every thread stops: {states:?}\n{}", self.log_tail());
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -158,9 +161,9 @@ impl Server {
     }
 
     /// Waits for it to end by itself: its exit status.
-    pub fn await_end(&mut self, patience: Duration) -> i32 {
+    pub fn await_end(&mut self) -> i32 {
         let began = Instant::now();
-        while began.elapsed() < patience {
+        while began.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 return status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
             }

@@ -56,7 +56,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
 }
 
 /// The handshake of a new session.
-fn hello() -> Vec<u8> {
+pub fn hello() -> Vec<u8> {
     let mut body = vec![0; 12];
     body.extend(30_000u32.to_be_bytes());
     body.extend([0; 8]);

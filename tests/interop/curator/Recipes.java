@@ -93,7 +93,7 @@ public class Recipes {
     }
 
     static void await(String what, Question question) throws Exception {
-        long end = System.nanoTime() + 20_000_000_000L;
+        long end = System.nanoTime() + 60_000_000_000L;
         while (!question.holds()) {
             if (System.nanoTime() > end) {
                 System.out.println(what + ": waited in vain");

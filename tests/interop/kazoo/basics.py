@@ -41,7 +41,7 @@ def watcher(name):
 def awaited(count):
     """Prints the next `count` events in the order in which they came."""
     with arrived:
-        if not arrived.wait_for(lambda: len(events) >= count, timeout=20):
+        if not arrived.wait_for(lambda: len(events) >= count, timeout=60):
             print("missing events, have only", len(events))
         for line in events[:count]:
             print("event", line)
@@ -159,17 +159,17 @@ def sessions(zk, other):
 def many(zk):
     """Requests without waiting are answered in their order."""
     asked = [zk.create_async("/many-", sequence=True) for _ in range(300)]
-    names = [one.get(timeout=20) for one in asked]
+    names = [one.get(timeout=60) for one in asked]
     print("in order", names == sorted(names), "distinct", len(set(names)))
     asked = [zk.set_async("/d", str(n).encode()) for n in range(300)]
-    versions = [one.get(timeout=20).version for one in asked]
+    versions = [one.get(timeout=60).version for one in asked]
     print("versions", versions[0], versions[-1], versions == list(range(1, 301)))
 
 
 def main():
     zk, other = KazooClient(hosts=address, timeout=10), KazooClient(hosts=address, timeout=10)
-    zk.start(timeout=20)
-    other.start(timeout=20)
+    zk.start(timeout=60)
+    other.start(timeout=60)
     for part in (nodes, lambda z: lists(z, other), transactions, lambda z: watches(z, other), many,
                  lambda z: sessions(z, other)):
         part(zk)

@@ -13,7 +13,7 @@ WORKERS = 6
 
 def client():
     zk = KazooClient(hosts=address, timeout=20)
-    zk.start(timeout=20)
+    zk.start(timeout=60)
     return zk
 
 
@@ -131,7 +131,7 @@ def barriers():
     passed = []
 
     def work(zk, n):
-        passed.append(zk.Barrier("/barrier").wait(20))
+        passed.append(zk.Barrier("/barrier").wait(60))
 
     threading.Timer(0.3, barrier.remove).start()
     together(work)
@@ -168,7 +168,7 @@ def queues():
     locking.put_all([b"a", b"b", b"c"])
     taken = []
     while len(taken) < 3:
-        taken.append(locking.get(timeout=10))
+        taken.append(locking.get(timeout=60))
         locking.consume()
     print("locking queue:", taken, len(locking))
     zk.stop()
@@ -199,7 +199,7 @@ def watchers():
     def step(action, count):
         action()
         with changed:
-            if not changed.wait_for(lambda: len(seen) >= count, 20):
+            if not changed.wait_for(lambda: len(seen) >= count, 60):
                 print("missing", count, seen)
 
     zk.ensure_path("/watched")
@@ -221,11 +221,11 @@ def cache():
     tree = TreeCache(zk, "/tree")
     tree.listen(lambda event: ready.set() if event.event_type == event.INITIALIZED else None)
     tree.start()
-    print("tree ready", ready.wait(20), tree.get_data("/tree/a/b").data)
+    print("tree ready", ready.wait(60), tree.get_data("/tree/a/b").data)
     other.set("/tree/a/b", b"y")
     other.create("/tree/c")
     other.delete("/tree/a/b")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end and (tree.get_data("/tree/a/b") or not tree.get_data("/tree/c")):
         time.sleep(0.02)
     print("tree then", sorted(tree.get_children("/tree")), tree.get_data("/tree/a/b"))
