@@ -162,3 +162,17 @@ fn power_cuts(kind: &str, count: u32) {
     let mounted = Mounted::new(&folder.0, kind);
     let mut run = Rounds::new(folder, Crash::PowerCut(mounted), 12);
     for round in 0..count {
+        println!("power cut {round} on {kind}: {}", run.round());
+    }
+    run.finish(kind);
+}
+
+#[test]
+fn power_cuts_on_ext4_lose_nothing_acknowledged() {
+    power_cuts("ext4", rounds("ZKD_POWER_CUTS", 30).div_ceil(2));
+}
+
+#[test]
+fn power_cuts_on_xfs_lose_nothing_acknowledged() {
+    power_cuts("xfs", rounds("ZKD_POWER_CUTS", 30) / 2);
+}
