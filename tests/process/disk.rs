@@ -2,7 +2,7 @@
 //! `strace` and the right to trace a child.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,14 +11,19 @@ use zkd::client::{Call, NewNode};
 
 use crate::server::{Folder, PATIENCE, Process, Server};
 
-/// The log thread's number.
+/// The log thread's number. A thread names itself, which may be after the server serves.
 fn log_thread(server: &Server) -> String {
     let tasks = format!("/proc/{}/task", server.process.0.id());
-    let tasks = fs::read_dir(tasks).expect("it runs").map(|task| task.expect("a task").path());
-    let is_log = |task: &Path| {
+    let is_log = |task: &PathBuf| {
         fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "zkd-log")
     };
-    let task = tasks.into_iter().find(|task| is_log(task)).expect("the log thread");
+    let mut found = None;
+    await_that("the log thread has its name", || {
+        let tasks = fs::read_dir(&tasks).expect("it runs");
+        found = tasks.map(|task| task.expect("a task").path()).find(is_log);
+        found.is_some()
+    });
+    let task = found.expect("awaited");
     task.file_name().expect("a number").to_string_lossy().into_owned()
 }
 
