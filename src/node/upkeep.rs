@@ -23,6 +23,9 @@ pub(super) struct Reaper {
     look: Option<ReapLook>,
     next_reap: Instant,
     candidates: VecDeque<String>,
+    /// Removals that were asked for and are not applied yet. No look begins before they are, lest
+    /// it find the same again.
+    in_flight: usize,
 }
 
 impl Reaper {
@@ -36,6 +39,7 @@ impl Reaper {
             look: None,
             next_reap: now,
             candidates: VecDeque::new(),
+            in_flight: 0,
         }
     }
 
@@ -44,8 +48,18 @@ impl Reaper {
         self.look.is_some()
     }
 
-    pub fn next_due(&self) -> Option<Instant> {
-        Some(if self.candidates.is_empty() { self.next_look } else { self.next_reap })
+    /// Nothing while it waits for its removals, whose end is an event.
+    fn next_due(&self) -> Option<Instant> {
+        match (self.candidates.is_empty(), self.in_flight) {
+            (false, _) => Some(self.next_reap),
+            (true, 0) => Some(self.next_look),
+            (true, _) => None,
+        }
+    }
+
+    /// A removal was applied.
+    pub fn on_reaped(&mut self) {
+        self.in_flight -= 1;
     }
 }
 
@@ -83,10 +97,9 @@ impl Node {
         if self.is_reaper_held() { None } else { self.reaper.next_due() }
     }
 
-    /// While the log is behind nothing is looked for, lest the same be found twice.
+    /// While the log is behind nothing is added to what waits for it.
     fn is_reaper_held(&self) -> bool {
-        let is_behind = !self.has_log_room() || !self.inbox.is_empty();
-        is_behind || self.hanging_sync_ms().is_some()
+        !self.has_log_room() || !self.inbox.is_empty()
     }
 
     fn reap(&mut self) {
@@ -95,7 +108,8 @@ impl Node {
         }
         let now = self.now.mono;
         let reaper = &mut self.reaper;
-        if reaper.look.is_none() && reaper.candidates.is_empty() && now >= reaper.next_look {
+        let is_idle = reaper.look.is_none() && reaper.candidates.is_empty();
+        if is_idle && reaper.in_flight == 0 && now >= reaper.next_look {
             reaper.next_look = now.plus_ms(reaper.interval_ms);
             reaper.next_reap = now;
             reaper.look = Some(ReapLook::new(self.now.wall, reaper.max_never_used_ms));
@@ -117,6 +131,7 @@ impl Node {
             let Some(path) = self.reaper.candidates.pop_front() else { return };
             log::info!("Attempting to delete candidate container: {path}");
             self.inbox.push_back(ServerRequest::Reap { path });
+            self.reaper.in_flight += 1;
             self.reaper.next_reap = self.reaper.next_reap.plus_ms(self.reaper.spacing_ms.max(1));
         }
     }

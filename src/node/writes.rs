@@ -195,7 +195,8 @@ impl Node {
                         self.establish(conn, out);
                     }
                 }
-                Origin::Expiry { .. } | Origin::Reaper => {}
+                Origin::Reaper => self.reaper.on_reaped(),
+                Origin::Expiry { .. } => {}
             }
         }
     }

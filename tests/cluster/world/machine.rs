@@ -195,6 +195,11 @@ impl Machine {
         self.files.borrow_mut().clock_ns += ms * 1_000_000;
     }
 
+    /// When the node wants a turn though nothing happens.
+    pub fn next_timeout(&mut self) -> Option<Instant> {
+        self.node.as_mut()?.next_timeout()
+    }
+
     /// Time passes up to a timer that is due, if one is before `ms` have gone by.
     pub fn wait(&mut self, ms: u64) {
         let end = self.now.mono.plus_ms(ms);
