@@ -6,6 +6,8 @@ use getopts::{Matches, Options};
 use zkd::base::ANNOUNCED_VERSION;
 use zkd::config::{Config, ConfigError, Sources, SystemProperties};
 
+use crate::start::login;
+
 /// Java's status for arguments and configuration.
 const INVALID_INVOCATION: u8 = 2;
 const USAGE: &str =
@@ -48,7 +50,7 @@ pub fn command(arguments: &[String], outside: &Outside) -> Command {
             return invalid_arguments("--check takes one file and nothing else");
         }
         return match read(&file, &properties, outside) {
-            Ok(config) => Command::Say(config.listing()),
+            Ok(config) => check(&file, config, outside),
             Err(error) => invalid_config(&error),
         };
     }
@@ -63,6 +65,23 @@ pub fn command(arguments: &[String], outside: &Outside) -> Command {
     match config {
         Ok(config) => Command::Run(Box::new(config)),
         Err(error) => invalid_config(&error),
+    }
+}
+
+/// What a configuration means, the files that it names taken into account.
+fn check(file: &str, mut config: Config, outside: &Outside) -> Command {
+    match login::read(&config, outside.file, outside.variable) {
+        Ok(login) => {
+            config.warnings.extend(login.warnings);
+            Command::Say(config.listing())
+        }
+        Err(reason) => invalid_config(&ConfigError {
+            file: file.to_owned(),
+            line: None,
+            key: None,
+            reason,
+            exit_status: i32::from(INVALID_INVOCATION),
+        }),
     }
 }
 

@@ -1,7 +1,11 @@
 //! From a configuration to a running server, and to its exit status.
 
+pub mod login;
+
 use std::time::Duration;
 
+use rustix::rand::{GetRandomFlags, getrandom};
+use zkd::auth::SaslServer;
 use zkd::base::{Fatal, WallMillis, limits};
 use zkd::config::{Config, SnapshotCompression};
 use zkd::disk::{self, Recovered, StorageSettings, StorageThreads};
@@ -37,6 +41,7 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
              them, and may leave a log that is damaged where it was written long before"
         );
     }
+    let sasl = sasl(config)?;
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
     if let Some(threshold_us) = slow_turn_us() {
@@ -65,7 +70,11 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     threads.nudge()();
 
     let now = reactor.now();
-    let node = Node::new(config, start(recovered), now, seed).map_err(Fatal::InvalidInvocation)?;
+    let mut node =
+        Node::new(config, start(recovered), now, seed).map_err(Fatal::InvalidInvocation)?;
+    if let Some(sasl) = sasl {
+        node.serve_sasl(sasl);
+    }
     let view = node.view();
     log::info!(
         "Serving from zxid 0x{:x}: {} nodes, {} sessions",
@@ -84,6 +93,22 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         // A thread may hang in what failed: nobody waits for it.
         Ended::Fatal(fatal) => Err(fatal),
     }
+}
+
+/// Those who may prove themselves by SASL, where a login file names some.
+fn sasl(config: &Config) -> Result<Option<SaslServer>, Fatal> {
+    let login = login::read(config, &|path| std::fs::read(path), &|name| std::env::var(name).ok())
+        .map_err(Fatal::InvalidInvocation)?;
+    login.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let Some(users) = login.users else { return Ok(None) };
+    let mut seed = [0; 32];
+    // Interrupted only by a signal, and never short of as little as this.
+    rustix::io::retry_on_intr(|| getrandom(&mut seed, GetRandomFlags::empty()))
+        .ok()
+        .filter(|filled| *filled == 32)
+        .ok_or_else(|| Fatal::Unexpected("the system has no random numbers".to_owned()))?;
+    log::info!("Clients may prove themselves by SASL (DIGEST-MD5): {} users", users.len());
+    Ok(Some(SaslServer::new(&users, seed)))
 }
 
 /// `ZKD_SLOW_TURN_US`: which turns an operator wants to hear of.

@@ -5,13 +5,19 @@
 //! answers anybody.
 
 mod digest;
+mod digest_md5;
 mod identity;
 mod ip;
+mod jaas;
 mod list;
 mod providers;
+mod sasl;
+mod tries;
 
 #[cfg(test)]
 mod tests;
 
 pub use identity::{Identities, Identity};
-pub use providers::{AuthFailed, AuthSettings, Providers};
+pub use jaas::{LoginFile, LoginFileError, LoginModule, Password};
+pub use providers::{AuthFailed, AuthSettings, Providers, SaslSettings};
+pub use sasl::{SaslAnswer, SaslExchange, SaslFailure, SaslServer};

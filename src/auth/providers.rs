@@ -5,7 +5,7 @@ use std::fmt;
 use crate::proto::{Acl, ErrorCode, Perms, RawAcl, decode_utf8};
 
 use super::digest::{self, Algorithm};
-use super::{Identities, Identity, ip, list};
+use super::{Identities, Identity, ip, list, sasl};
 
 /// What the operator chose.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +20,18 @@ pub struct AuthSettings {
     pub skip_acl: bool,
     /// Connections must have proved one of these schemes before they may ask for anything.
     pub enforced_schemes: Option<Vec<String>>,
+    pub sasl: SaslSettings,
+}
+
+/// What the operator chose for those who prove themselves by SASL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaslSettings {
+    /// The scheme `sasl` exists in ACLs.
+    pub has_provider: bool,
+    /// Who may do everything.
+    pub super_users: Vec<String>,
+    /// The id in an ACL that stands for all of them.
+    pub any_user_id: Option<String>,
 }
 
 /// No log line may show the super user's digest.
@@ -31,6 +43,7 @@ impl fmt::Debug for AuthSettings {
             .field("super_digest", &self.super_digest.as_ref().map(|_| "***"))
             .field("skip_acl", &self.skip_acl)
             .field("enforced_schemes", &self.enforced_schemes)
+            .field("sasl", &self.sasl)
             .finish()
     }
 }
@@ -43,6 +56,7 @@ impl Default for AuthSettings {
             super_digest: None,
             skip_acl: false,
             enforced_schemes: None,
+            sasl: SaslSettings::default(),
         }
     }
 }
@@ -57,6 +71,7 @@ pub struct Providers {
     super_digest: Option<String>,
     skip_acl: bool,
     enforced_schemes: Option<Vec<String>>,
+    sasl: SaslSettings,
 }
 
 impl Providers {
@@ -76,6 +91,7 @@ impl Providers {
             super_digest: settings.super_digest.clone(),
             skip_acl: settings.skip_acl,
             enforced_schemes: settings.enforced_schemes.clone(),
+            sasl: settings.sasl.clone(),
         };
         providers.check_enforced()?;
         Ok(providers)
@@ -120,6 +136,21 @@ impl Providers {
         }
     }
 
+    /// Adds a user who has proved by SASL who it is.
+    pub fn add_sasl(&self, user: &str, ids: &mut Identities) -> Result<(), AuthFailed> {
+        add(ids, Identity::new("sasl", user))?;
+        if self.sasl.super_users.iter().any(|name| name == user) {
+            add(ids, Identity::new("super", ""))?;
+        }
+        Ok(())
+    }
+
+    /// Whether nobody may ask for anything without SASL, so that failing it ends a connection.
+    pub fn requires_sasl(&self) -> bool {
+        let schemes = self.enforced_schemes.as_ref();
+        schemes.is_some_and(|wanted| wanted.iter().any(|scheme| scheme == "sasl"))
+    }
+
     /// What is stored of an ACL that a client sent, or why not.
     pub fn fix_up(
         &self,
@@ -154,6 +185,10 @@ impl Providers {
             }
             "ip" => ip::Prefix::parse(&acl.id)
                 .is_some_and(|prefix| same_scheme.any(|identity| prefix.covers(&identity.id))),
+            "sasl" if self.sasl.has_provider => {
+                let is_any = self.sasl.any_user_id.as_ref() == Some(&acl.id);
+                same_scheme.any(|user| is_any || user.id == "super" || user.id == acl.id)
+            }
             _ => false,
         }
     }
@@ -180,6 +215,7 @@ impl Providers {
         let name = |identity: &Identity| match identity.scheme.as_str() {
             "digest" if self.digest.is_some() => digest::user_name(&identity.id).to_owned(),
             "ip" => identity.id.clone(),
+            "sasl" if self.sasl.has_provider => identity.id.clone(),
             _ => String::new(),
         };
         ids.iter().map(|identity| (identity.scheme.clone(), name(identity))).collect()
@@ -197,6 +233,7 @@ impl Providers {
         match scheme {
             "ip" => true,
             "digest" => self.digest.is_some(),
+            "sasl" => self.sasl.has_provider,
             _ => false,
         }
     }
@@ -207,13 +244,14 @@ impl Providers {
             "world" => id == "anyone",
             "ip" => ip::Prefix::parse(id).is_some(),
             "digest" => self.digest.is_some() && digest::is_valid(id),
+            "sasl" => self.sasl.has_provider && sasl::is_principal(id),
             _ => false,
         }
     }
 
     /// Whether identities of this scheme are somebody, so that `auth` stands for them.
     pub(super) fn proves(&self, scheme: &str) -> bool {
-        scheme == "digest" && self.digest.is_some()
+        matches!(scheme, "digest" | "sasl") && self.is_known(scheme)
     }
 }
 

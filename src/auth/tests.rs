@@ -3,7 +3,7 @@
 use crate::base::limits;
 use crate::proto::{Acl, ErrorCode, Perms, RawAcl};
 
-use super::{AuthFailed, AuthSettings, Identities, Identity, Providers};
+use super::{AuthFailed, AuthSettings, Identities, Identity, Providers, SaslSettings};
 
 const SUPER_TEST: &str = "super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
 
@@ -201,4 +201,73 @@ fn hashes_are_masked_and_other_schemes_are_not() {
     let list = [Acl::new(Perms::ALL, "digest", "u:h"), Acl::new(Perms::READ, "ip", "::1/8")];
     let shown = providers(|_| {}).masked(&list);
     assert_eq!(shown, [Acl::new(Perms::ALL, "digest", "u:x"), list[1].clone()]);
+}
+
+fn sasl(change: impl FnOnce(&mut SaslSettings)) -> Providers {
+    providers(|settings| {
+        settings.sasl.has_provider = true;
+        change(&mut settings.sasl);
+    })
+}
+
+#[test]
+fn a_sasl_user_matches_its_own_entries_and_super_every_one() {
+    let p = sasl(|s| s.any_user_id = Some("any".to_owned()));
+    let user = |name: &str| {
+        let mut ids = local();
+        p.add_sasl(name, &mut ids).expect("room");
+        ids
+    };
+    let list = |id: &str| [Acl::new(Perms::READ, "sasl", id)];
+    assert!(p.permits(&list("bob"), Perms::READ, &user("bob")));
+    assert!(!p.permits(&list("bob"), Perms::READ, &user("eve")));
+    assert!(p.permits(&list("bob"), Perms::READ, &user("super")), "the name, no super user");
+    assert!(!p.permits(&[Acl::new(Perms::READ, "ip", "1.2.3.4")], Perms::READ, &user("super")));
+    assert!(p.permits(&list("any"), Perms::READ, &user("eve")));
+    assert!(!p.permits(&list("any"), Perms::READ, &local()));
+    assert!(!providers(|_| {}).permits(&list("bob"), Perms::READ, &user("bob")), "no provider");
+    let names: Vec<String> = p.user_names(&user("bob")).into_iter().map(|(_, u)| u).collect();
+    assert_eq!(names, ["127.0.0.1", "bob"]);
+}
+
+#[test]
+fn sasl_super_users_may_do_all() {
+    let p = sasl(|s| s.super_users = vec!["adam".to_owned()]);
+    let nobody = [Acl::new(Perms(0), "digest", "x:y")];
+    for (name, may) in [("adam", true), ("super", false)] {
+        let mut ids = local();
+        p.add_sasl(name, &mut ids).expect("room");
+        assert_eq!((p.is_super(&ids), p.can_admin(&nobody, &ids)), (may, may), "{name}");
+    }
+}
+
+#[test]
+fn ids_of_sasl_in_an_acl_are_names_of_principals() {
+    let p = sasl(|_| {});
+    let fix = |id| p.fix_up(Some(&[raw(31, Some("sasl"), id)]), &local());
+    for good in ["", "bob", "a/b", "a/b/c", "a@R", "a/b@R", "@", "a/@", "/b@R"] {
+        assert!(fix(Some(good)).is_ok(), "{good}");
+    }
+    for bad in ["a@b@c", "a/b/c@R", "a@R/x", "@@"] {
+        assert_eq!(fix(Some(bad)), Err(ErrorCode::InvalidAcl), "{bad}");
+    }
+    assert_eq!(fix(None), Err(ErrorCode::MarshallingError));
+    let mut ids = local();
+    p.add_sasl("bob", &mut ids).expect("room");
+    let fixed = p.fix_up(Some(&[raw(5, Some("auth"), None)]), &ids);
+    assert_eq!(fixed, Ok(vec![Acl::new(Perms(5), "sasl", "bob")]));
+}
+
+#[test]
+fn sasl_can_be_demanded_where_it_has_a_provider() {
+    let demanded = Some(vec!["sasl".to_owned()]);
+    let p = providers(|s| {
+        s.sasl.has_provider = true;
+        s.enforced_schemes.clone_from(&demanded);
+    });
+    assert!(p.requires_sasl() && !p.admits(&local()));
+    let mut ids = local();
+    p.add_sasl("bob", &mut ids).expect("room");
+    assert!(p.admits(&ids));
+    assert!(!providers(|s| s.enforced_schemes = Some(vec!["ip".to_owned()])).requires_sasl());
 }

@@ -39,6 +39,13 @@ pub const UNSYNCED_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of requests that wait for `prepare` while the log is behind; past it reading pauses.
 pub const UNPREPARED_BYTES: usize = 64 * 1024 * 1024;
 
+/// Failed tries of one SASL user from one network before the next second: enough for a service
+/// that restarts with an old password, and no more than 90,000 guesses a day.
+pub const SASL_FAILED_TRIES: u32 = 20;
+
+/// Pairs of network and user whose failed tries are counted: a megabyte or two.
+pub const SASL_TRIED_PAIRS: usize = 10_000;
+
 /// Nodes a snapshot cursor emits in one turn.
 pub const SNAPSHOT_NODES_PER_TURN: usize = 1000;
 

@@ -3,14 +3,15 @@
 use super::flags::SystemProperties;
 use super::keys::{self, Effect, Kind, Place, TRAPS};
 use super::nearest::nearest;
-use super::read::File;
+use super::read::{File, SASL_PROVIDER};
 use super::values;
 use super::{Config, ConfigError};
 
-/// Classes of `authProvider.N` whose schemes are there in any case.
-const PROVIDERS: [&str; 2] = [
+/// Classes of `authProvider.N`: two whose schemes are there in any case, and `sasl`.
+const PROVIDERS: [&str; 3] = [
     "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
     "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
+    SASL_PROVIDER,
 ];
 
 /// One server alone is standalone in Java too; more are an ensemble, which is not built yet.
@@ -151,7 +152,7 @@ fn named(config: &mut Config, file: &File, key: &str, value: &str) -> Result<(),
     let why = match effect {
         Effect::Used => return Ok(()),
         Effect::Tls | Effect::Sasl => {
-            let what = if effect == Effect::Tls { "TLS" } else { "SASL" };
+            let what = if effect == Effect::Tls { "TLS" } else { "SASL between servers" };
             if value.is_empty() || value.eq_ignore_ascii_case("false") {
                 return Ok(());
             }
@@ -205,7 +206,7 @@ fn provider(file: &File, key: &str, class: &str) -> Result<(), ConfigError> {
     }
     let reason = format!(
         "the class {class} cannot be loaded here; what it would guard would stand open. There \
-         are the schemes world, auth, digest and ip; remove the key to use them alone"
+         are the schemes world, auth, digest, ip and sasl; remove the key to use them alone"
     );
     Err(file.fault(key, reason))
 }

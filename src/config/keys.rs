@@ -40,7 +40,7 @@ pub enum Effect {
     Later,
     /// TLS: the start stops unless its value says that it is off.
     Tls,
-    /// SASL: likewise.
+    /// SASL between servers: likewise.
     Sasl,
 }
 
@@ -73,7 +73,7 @@ pub const FAMILIES: [(&str, Effect); 8] = [
     ("weight.", Used),
     ("authProvider.", Used),
     ("metricsProvider.", Later),
-    ("superUser.", Sasl),
+    ("superUser.", Used),
     ("X509AuthenticationProvider.superUser.", Tls),
     ("ssl.", Tls),
 ];
@@ -226,17 +226,17 @@ pub const KEYS: &[Key] = &[
     key(Property, "client.portUnification", Bool, "false", "", Tls),
     key(Property, "client.certReload", Bool, "false", "", Tls),
     key(Property, "fips-mode", Bool, "true", "", Later),
-    key(Bare, "java.security.auth.login.config", Text, "", "path", Sasl),
-    key(Property, "sessionRequireClientSASLAuth", Bool, "false", "", Sasl),
-    key(Property, "allowSaslFailedClients", Bool, "false", "", Later),
-    key(Property, "SASLAuthenticationProvider.superPassword", Text, "", "password", Sasl),
-    key(Property, "sasl.serverconfig", Text, "Server", "", Sasl),
-    key(Property, "requireKerberosConfig", Bool, "false", "", Sasl),
-    key(Property, "security.auth_to_local", Text, "DEFAULT", "", Sasl),
-    key(Property, "superUser", Text, "", "name", Sasl),
-    key(Property, "letAnySaslUserDoX", Text, "", "", Sasl),
-    key(Property, "kerberos.removeHostFromPrincipal", Bool, "false", "", Later),
-    key(Property, "kerberos.removeRealmFromPrincipal", Bool, "false", "", Later),
+    key(Bare, "java.security.auth.login.config", Text, "", "path", Used),
+    key(Property, "sessionRequireClientSASLAuth", Bool, "false", "", Used),
+    key(Property, "allowSaslFailedClients", Bool, "false", "", Used),
+    key(Property, "SASLAuthenticationProvider.superPassword", Text, "", "password", Used),
+    key(Property, "sasl.serverconfig", Text, "Server", "", Used),
+    key(Property, "requireKerberosConfig", Bool, "false", "", Used),
+    key(Property, "security.auth_to_local", Text, "DEFAULT", "", Used),
+    key(Property, "superUser", Text, "", "name", Used),
+    key(Property, "letAnySaslUserDoX", Text, "", "", Used),
+    key(Property, "kerberos.removeHostFromPrincipal", Bool, "false", "", Used),
+    key(Property, "kerberos.removeRealmFromPrincipal", Bool, "false", "", Used),
     key(Property, "kerberos.canonicalizeHostNames", Bool, "false", "", Later),
     // What operators see.
     key(Property, "4lw.commands.whitelist", List, "srvr", "words", Used),

@@ -19,8 +19,8 @@ use std::fmt;
 
 pub use flags::SystemProperties;
 pub use settings::{
-    Admin, Auth, Clients, ConnectionThrottle, Containers, Ensemble, Limits, Purge, RequestThrottle,
-    Secret, SnapshotCompression, Storage, Tree, Words,
+    Admin, Auth, Clients, ConnectionThrottle, Containers, Ensemble, Kerberos, Limits, Purge,
+    RequestThrottle, Sasl, Secret, SnapshotCompression, Storage, Tree, Words,
 };
 
 /// What a configuration is read from. The caller has read the files.

@@ -6,11 +6,14 @@ use super::judge;
 use super::keys::{self, Place};
 use super::properties::{self, Entry};
 use super::settings::{
-    ConnectionThrottle, Containers, DEFAULT_TICK_TIME_MS, Limits, RequestThrottle, Secret,
+    ConnectionThrottle, Containers, DEFAULT_TICK_TIME_MS, Limits, RequestThrottle, Sasl, Secret,
     SnapshotCompression, Words,
 };
 use super::values::Properties;
 use super::{Config, ConfigError, Sources, SystemProperties};
+
+/// The class that `authProvider.N` names for the scheme `sasl`.
+pub const SASL_PROVIDER: &str = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
 
 /// What a file says, each key once: the last of several wins.
 pub struct File<'a> {
@@ -335,6 +338,12 @@ fn auth(config: &mut Config, from: &mut Properties) -> Result<(), Refusal> {
     auth.eager_acl = from.flag("enableEagerACLCheck", false);
     auth.enforce_auth = from.flag("enforce.auth.enabled", false);
     auth.enforce_auth_schemes = words(from.text("enforce.auth.schemes"));
+    auth.sasl = sasl(from);
+    // The older key, and the stronger one.
+    if from.flag("sessionRequireClientSASLAuth", false) {
+        auth.enforce_auth = true;
+        auth.enforce_auth_schemes = vec!["sasl".to_owned()];
+    }
     if !auth.enforce_auth {
         return Ok(());
     }
@@ -346,15 +355,47 @@ fn auth(config: &mut Config, from: &mut Properties) -> Result<(), Refusal> {
     let known = |scheme: &&String| match scheme.as_str() {
         "ip" => true,
         "digest" => auth.digest_auth_enabled,
+        "sasl" => auth.sasl.has_provider,
         _ => false,
     };
     match auth.enforce_auth_schemes.iter().find(|scheme| !known(scheme)) {
         Some(scheme) => {
-            let reason = format!("Authentication scheme {scheme} is not available.");
+            let mut reason = format!("Authentication scheme {scheme} is not available.");
+            if scheme == "sasl" {
+                reason.push_str(" It needs authProvider.1=");
+                reason.push_str(SASL_PROVIDER);
+            }
             Err(("enforce.auth.schemes", reason))
         }
         None => Ok(()),
     }
+}
+
+fn sasl(from: &mut Properties) -> Sasl {
+    let members = |family: &str| -> Vec<String> {
+        let is_member = |key: &str| {
+            let key = key.strip_prefix("zookeeper.").and_then(|key| key.strip_prefix(family));
+            key.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let pairs = from.pairs.iter().filter(|(key, value)| is_member(key) && !value.is_empty());
+        pairs.map(|(_, value)| value.clone()).collect()
+    };
+    let given = |name: &str| from.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut sasl = Sasl {
+        has_provider: members("authProvider").iter().any(|class| class == SASL_PROVIDER),
+        login_file: given("java.security.auth.login.config"),
+        section: given("sasl.serverconfig"),
+        super_password: given("SASLAuthenticationProvider.superPassword").map(Secret),
+        super_users: members("superUser"),
+        any_user_id: given("letAnySaslUserDoX"),
+        ..Sasl::default()
+    };
+    sasl.kerberos.rules = given("security.auth_to_local").filter(|rules| rules != "DEFAULT");
+    sasl.allow_failed = from.flag("allowSaslFailedClients", false);
+    sasl.kerberos.require_config = from.flag("requireKerberosConfig", false);
+    sasl.kerberos.remove_host = from.flag("kerberos.removeHostFromPrincipal", false);
+    sasl.kerberos.remove_realm = from.flag("kerberos.removeRealmFromPrincipal", false);
+    sasl
 }
 
 fn operators(config: &mut Config, from: &mut Properties) {

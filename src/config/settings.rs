@@ -264,6 +264,40 @@ pub struct Auth {
     pub enforce_auth_schemes: Vec<String>,
     /// `enableEagerACLCheck`.
     pub eager_acl: bool,
+    pub sasl: Sasl,
+}
+
+/// How clients prove by SASL who they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sasl {
+    /// An `authProvider.N` names its class: the scheme `sasl` may stand in ACLs.
+    pub has_provider: bool,
+    /// `java.security.auth.login.config`: the file with the users, as it is written.
+    pub login_file: Option<String>,
+    /// `sasl.serverconfig`: the section of the file; none: the default one.
+    pub section: Option<String>,
+    /// `SASLAuthenticationProvider.superPassword`: stands in for that of the user `super`.
+    pub super_password: Option<Secret>,
+    /// `superUser` and `superUser.N`: who may do everything.
+    pub super_users: Vec<String>,
+    /// `letAnySaslUserDoX`: the id in an ACL that stands for every SASL user.
+    pub any_user_id: Option<String>,
+    /// `allowSaslFailedClients`: a failed try does not cost the connection.
+    pub allow_failed: bool,
+    pub kerberos: Kerberos,
+}
+
+/// What of Kerberos an operator may have chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kerberos {
+    /// `requireKerberosConfig`.
+    pub require_config: bool,
+    /// `security.auth_to_local`, where it is not `DEFAULT`.
+    pub rules: Option<String>,
+    /// `kerberos.removeHostFromPrincipal`.
+    pub remove_host: bool,
+    /// `kerberos.removeRealmFromPrincipal`.
+    pub remove_realm: bool,
 }
 
 impl Default for Auth {
@@ -276,6 +310,7 @@ impl Default for Auth {
             enforce_auth: false,
             enforce_auth_schemes: Vec::new(),
             eager_acl: false,
+            sasl: Sasl::default(),
         }
     }
 }

@@ -76,9 +76,8 @@ fn what_would_be_less_safe_or_another_role_stops_the_start() {
         "ssl.keyStore.location=/k",
         "ssl.quorum.trustStore.password=p",
         "quorum.auth.enableSasl=true",
-        "java.security.auth.login.config=/jaas",
         "sessionRequireClientSASLAuth=true",
-        "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
+        "enforce.auth.enabled=true\nenforce.auth.schemes=digest,sasl",
         "authProvider.x=com.example.Mine",
         "server.1=a:1:2\nserver.2=b:1:2",
         "standaloneEnabled=false\nserver.1=a:1:2",
@@ -91,7 +90,6 @@ fn what_would_be_less_safe_or_another_role_stops_the_start() {
     }
     let from_flags = flags(&["zookeeper.ssl.keyStore.location=/k"]);
     assert!(parse_with("dataDir=/d", &from_flags).is_err());
-    assert!(parse_with("dataDir=/d", &flags(&["java.security.auth.login.config=/j"])).is_err());
 }
 
 #[test]
@@ -219,4 +217,29 @@ proptest::proptest! {
         let key = at.get(keys::KEYS).name;
         let _ = parse(&format!("dataDir=/d\n{key}={value}\n")).map(|config| config.listing());
     }
+}
+
+#[test]
+fn sasl_keys_come_from_the_file_and_from_flags() {
+    let provider = "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
+    let text = format!(
+        "dataDir=/d\n{provider}\nsuperUser=a\nsuperUser.2=b\nsuperUserX=c\n\
+         sasl.serverconfig=Mine\nletAnySaslUserDoX=any\nallowSaslFailedClients=true\n\
+         SASLAuthenticationProvider.superPassword=hush\nenforce.auth.enabled=true\n\
+         enforce.auth.schemes=ip, sasl\n"
+    );
+    let given = flags(&["java.security.auth.login.config=/jaas", "superUser.9=nobody"]);
+    let config = parse_with(&text, &given).expect("sound");
+    let sasl = &config.auth.sasl;
+    assert!(sasl.has_provider && sasl.allow_failed);
+    assert_eq!(sasl.login_file.as_deref(), Some("/jaas"));
+    assert_eq!(sasl.section.as_deref(), Some("Mine"));
+    assert_eq!(sasl.super_users, ["a", "b"]);
+    assert_eq!(sasl.any_user_id.as_deref(), Some("any"));
+    assert_eq!(config.auth.enforce_auth_schemes, ["ip", "sasl"]);
+    assert_eq!(sasl.super_password, Some(Secret("hush".to_owned())));
+    assert!(!config.listing().contains("hush"), "{}", config.listing());
+    let required = format!("dataDir=/d\n{provider}\nsessionRequireClientSASLAuth=true\n");
+    let config = parse(&format!("{required}enforce.auth.schemes=ip")).expect("sound");
+    assert!(config.auth.enforce_auth && config.auth.enforce_auth_schemes == ["sasl"]);
 }

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::auth::{AuthFailed, Identities};
+use crate::auth::{AuthFailed, Identities, SaslExchange};
 use crate::base::{ConnId, SessionId, Xid, Zxid, limits};
 use crate::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader, Writer,
-    begin_frame, end_frame, write_reply,
+    ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader, begin_frame,
+    end_frame, write_reply,
 };
 use crate::serve::{self, HandshakeContext, Order, Refusal, Slot, Verdict};
 use crate::session;
@@ -23,6 +23,7 @@ impl Node {
             peer,
             phase: Phase::AwaitConnect,
             ids: Identities::of_peer(peer.ip()),
+            sasl: SaslExchange::default(),
             session: SessionId::NONE,
             timeout_ms: 0,
             read_only: None,
@@ -400,16 +401,6 @@ impl Node {
         if code != ErrorCode::Ok {
             self.close(id, true, out);
         }
-    }
-
-    /// Without a JAAS configuration Java answers with a null token, and goes on.
-    fn on_sasl(&mut self, id: ConnId, xid: Xid, body: &[u8], out: &mut Effects) {
-        if Request::read(OpCode::Sasl, body).is_err() {
-            return self.close(id, false, out);
-        }
-        out.send(id, |out| {
-            write_reply(out, xid, Zxid::ZERO, ErrorCode::Ok, |out| out.put_i32(-1));
-        });
     }
 
     /// A client with too much waiting is not read until it is less.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::auth::Identities;
+use crate::auth::{Identities, SaslExchange};
 use crate::base::{ConnId, Instant, Now, SessionId, Summary, WallMillis, Xid, Zxid};
 use crate::serve::Order;
 
@@ -122,6 +122,7 @@ pub(super) struct Conn {
     pub peer: SocketAddr,
     pub phase: Phase,
     pub ids: Identities,
+    pub sasl: SaslExchange,
     pub session: SessionId,
     pub timeout_ms: i32,
     /// As the client's connect request had it: absent in those of before 3.4.

@@ -8,6 +8,7 @@ mod conns;
 mod look;
 mod namespaces;
 mod request_throttle;
+mod sasl;
 mod seam;
 mod settings;
 mod snapshots;
@@ -22,7 +23,7 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
-use crate::auth::{Identities, Providers};
+use crate::auth::{Identities, Providers, SaslServer};
 use crate::base::{
     ConnId, Instant, Now, Rng, ServerMetrics, ServerStats, SessionId, Ticket, Xid, Zxid,
 };
@@ -107,6 +108,7 @@ pub struct Node {
 
     state: State,
     providers: Providers,
+    sasl: Option<SaslServer>,
     own_ids: Identities,
     prepare: Prepare,
     leading: Leading<Origin>,
@@ -162,6 +164,7 @@ impl Node {
             now,
             life: Life::Serving,
             providers,
+            sasl: None,
             own_ids: Identities::none(),
             prepare: Prepare::new(settings.prepare.clone()),
             leading: Leading::new(start.last_logged, start.last_logged.max(applied_zxid)),

@@ -1,6 +1,6 @@
 //! What a node needs of the configuration, in its own terms and units.
 
-use crate::auth::AuthSettings;
+use crate::auth::{AuthSettings, SaslSettings};
 use crate::base::{Instant, ServerId, limits};
 use crate::config::{Config, ConnectionThrottle};
 use crate::prepare::PrepareSettings;
@@ -15,6 +15,8 @@ pub(super) struct Settings {
     pub max_session_timeout_ms: i32,
     pub global_outstanding_limit: usize,
     pub auth: AuthSettings,
+    /// A failed try by SASL does not cost the connection.
+    pub allows_failed_sasl: bool,
     pub prepare: PrepareSettings,
     pub digest: bool,
     pub serialize_last_zxid: bool,
@@ -90,7 +92,13 @@ impl Settings {
                 super_digest: auth.super_digest.as_ref().map(|secret| secret.0.clone()),
                 skip_acl: auth.skip_acl,
                 enforced_schemes: auth.enforce_auth.then(|| auth.enforce_auth_schemes.clone()),
+                sasl: SaslSettings {
+                    has_provider: auth.sasl.has_provider,
+                    super_users: auth.sasl.super_users.clone(),
+                    any_user_id: auth.sasl.any_user_id.clone(),
+                },
             },
+            allows_failed_sasl: auth.sasl.allow_failed,
             prepare: PrepareSettings {
                 extended_types: config.tree.extended_types,
                 digest: config.tree.digest_enabled,
