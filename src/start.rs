@@ -42,6 +42,11 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         );
     }
     let sasl = sasl(config)?;
+    if config.tls.is_used() {
+        let reason = "TLS is not built yet, and without it the server would be less safe than \
+                      this file asks for; remove secureClientPort and client.portUnification";
+        return Err(Fatal::InvalidInvocation(reason.to_owned()));
+    }
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
     if let Some(threshold_us) = slow_turn_us() {

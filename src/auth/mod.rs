@@ -13,6 +13,7 @@ mod list;
 mod providers;
 mod sasl;
 mod tries;
+mod x509;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::proto::{Acl, ErrorCode, Perms, RawAcl, decode_utf8};
 
 use super::digest::{self, Algorithm};
-use super::{Identities, Identity, ip, list, sasl};
+use super::{Identities, Identity, ip, list, sasl, x509};
 
 /// What the operator chose.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub struct AuthSettings {
     pub digest_alg: String,
     /// `user:base64hash` of who may do everything.
     pub super_digest: Option<String>,
+    /// The scheme `x509` exists.
+    pub x509: bool,
+    /// The subject of a certificate whose owner may do everything.
+    pub x509_super_user: Option<String>,
     /// No ACL is ever looked at.
     pub skip_acl: bool,
     /// Connections must have proved one of these schemes before they may ask for anything.
@@ -41,6 +45,8 @@ impl fmt::Debug for AuthSettings {
             .field("digest_enabled", &self.digest_enabled)
             .field("digest_alg", &self.digest_alg)
             .field("super_digest", &self.super_digest.as_ref().map(|_| "***"))
+            .field("x509", &self.x509)
+            .field("x509_super_user", &self.x509_super_user)
             .field("skip_acl", &self.skip_acl)
             .field("enforced_schemes", &self.enforced_schemes)
             .field("sasl", &self.sasl)
@@ -54,6 +60,8 @@ impl Default for AuthSettings {
             digest_enabled: true,
             digest_alg: "SHA1".to_owned(),
             super_digest: None,
+            x509: false,
+            x509_super_user: None,
             skip_acl: false,
             enforced_schemes: None,
             sasl: SaslSettings::default(),
@@ -69,6 +77,8 @@ pub struct AuthFailed;
 pub struct Providers {
     digest: Option<Algorithm>,
     super_digest: Option<String>,
+    x509: bool,
+    x509_super_user: Option<String>,
     skip_acl: bool,
     enforced_schemes: Option<Vec<String>>,
     sasl: SaslSettings,
@@ -89,6 +99,8 @@ impl Providers {
         let providers = Providers {
             digest,
             super_digest: settings.super_digest.clone(),
+            x509: settings.x509,
+            x509_super_user: settings.x509_super_user.clone(),
             skip_acl: settings.skip_acl,
             enforced_schemes: settings.enforced_schemes.clone(),
             sasl: settings.sasl.clone(),
@@ -132,6 +144,10 @@ impl Providers {
                 }
                 add(ids, Identity::new("digest", &id))
             }
+            // The certificate was seen when the connection was made, or never will be.
+            ("x509", _) if self.x509 && ids.iter().any(|identity| identity.scheme == "x509") => {
+                Ok(())
+            }
             _ => Err(AuthFailed),
         }
     }
@@ -149,6 +165,17 @@ impl Providers {
     pub fn requires_sasl(&self) -> bool {
         let schemes = self.enforced_schemes.as_ref();
         schemes.is_some_and(|wanted| wanted.iter().any(|scheme| scheme == "sasl"))
+    }
+
+    /// Adds what a verified certificate proves: its subject is somebody.
+    pub fn certify(&self, subject: &str, ids: &mut Identities) -> Result<(), AuthFailed> {
+        if !self.x509 {
+            return Err(AuthFailed);
+        }
+        if self.x509_super_user.as_deref() == Some(subject) {
+            add(ids, Identity::new("super", subject))?;
+        }
+        add(ids, Identity::new("x509", subject))
     }
 
     /// What is stored of an ACL that a client sent, or why not.
@@ -183,6 +210,9 @@ impl Providers {
             "digest" if self.digest.is_some() => {
                 same_scheme.any(|identity| digest::is_same(&identity.id, &acl.id))
             }
+            "x509" if self.x509 => same_scheme.any(|identity| {
+                identity.id == acl.id || self.x509_super_user.as_deref() == Some(&identity.id)
+            }),
             "ip" => ip::Prefix::parse(&acl.id)
                 .is_some_and(|prefix| same_scheme.any(|identity| prefix.covers(&identity.id))),
             "sasl" if self.sasl.has_provider => {
@@ -216,6 +246,7 @@ impl Providers {
             "digest" if self.digest.is_some() => digest::user_name(&identity.id).to_owned(),
             "ip" => identity.id.clone(),
             "sasl" if self.sasl.has_provider => identity.id.clone(),
+            "x509" if self.x509 => identity.id.clone(),
             _ => String::new(),
         };
         ids.iter().map(|identity| (identity.scheme.clone(), name(identity))).collect()
@@ -234,6 +265,7 @@ impl Providers {
             "ip" => true,
             "digest" => self.digest.is_some(),
             "sasl" => self.sasl.has_provider,
+            "x509" => self.x509,
             _ => false,
         }
     }
@@ -245,13 +277,14 @@ impl Providers {
             "ip" => ip::Prefix::parse(id).is_some(),
             "digest" => self.digest.is_some() && digest::is_valid(id),
             "sasl" => self.sasl.has_provider && sasl::is_principal(id),
+            "x509" => self.x509 && x509::is_valid(id),
             _ => false,
         }
     }
 
     /// Whether identities of this scheme are somebody, so that `auth` stands for them.
     pub(super) fn proves(&self, scheme: &str) -> bool {
-        matches!(scheme, "digest" | "sasl") && self.is_known(scheme)
+        matches!(scheme, "digest" | "sasl" | "x509") && self.is_known(scheme)
     }
 }
 

@@ -271,3 +271,28 @@ fn sasl_can_be_demanded_where_it_has_a_provider() {
     assert!(p.admits(&ids));
     assert!(!providers(|s| s.enforced_schemes = Some(vec!["ip".to_owned()])).requires_sasl());
 }
+
+#[test]
+fn a_certificate_proves_its_subject_where_the_scheme_exists() {
+    let settings = AuthSettings {
+        x509: true,
+        x509_super_user: Some("CN=root".to_owned()),
+        ..AuthSettings::default()
+    };
+    let providers = Providers::new(&settings).expect("settings");
+    let acl = [Acl::new(Perms::READ, "x509", "CN=a,O=b")];
+    let mut ids = Identities::of_peer("127.0.0.1".parse().expect("address"));
+    assert!(providers.authenticate("x509", b"", &mut ids).is_err());
+    providers.certify("CN=a,O=b", &mut ids).expect("the scheme is there");
+    assert!(providers.authenticate("x509", b"CN=other", &mut ids).is_ok());
+    assert!(providers.permits(&acl, Perms::READ, &ids) && !ids.is_super());
+    assert!(!providers.permits(&[Acl::new(Perms::READ, "x509", "CN=c")], Perms::READ, &ids));
+    assert!(providers.user_names(&ids).contains(&("x509".to_owned(), "CN=a,O=b".to_owned())));
+    let mut root = Identities::none();
+    providers.certify("CN=root", &mut root).expect("the scheme is there");
+    assert!(root.is_super() && providers.permits(&acl, Perms::READ, &root));
+
+    let without = Providers::new(&AuthSettings::default()).expect("settings");
+    assert!(without.certify("CN=a", &mut Identities::none()).is_err());
+    assert!(!without.permits(&acl, Perms::READ, &ids));
+}

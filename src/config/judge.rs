@@ -7,11 +7,12 @@ use super::read::{File, SASL_PROVIDER};
 use super::values;
 use super::{Config, ConfigError};
 
-/// Classes of `authProvider.N`: two whose schemes are there in any case, and `sasl`.
-const PROVIDERS: [&str; 3] = [
+/// Classes of `authProvider.N`: two whose schemes are there in any case, `sasl` and `x509`.
+const PROVIDERS: [&str; 4] = [
     "org.apache.zookeeper.server.auth.DigestAuthenticationProvider",
     "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
     SASL_PROVIDER,
+    "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
 ];
 
 /// One server alone is standalone in Java too; more are an ensemble, which is not built yet.
@@ -206,7 +207,7 @@ fn provider(file: &File, key: &str, class: &str) -> Result<(), ConfigError> {
     }
     let reason = format!(
         "the class {class} cannot be loaded here; what it would guard would stand open. There \
-         are the schemes world, auth, digest, ip and sasl; remove the key to use them alone"
+         are the schemes world, auth, digest, ip, sasl and x509; remove the key to use them alone"
     );
     Err(file.fault(key, reason))
 }

@@ -38,7 +38,7 @@ pub enum Effect {
     Java,
     /// Not built yet; nothing is less safe for it.
     Later,
-    /// TLS: the start stops unless its value says that it is off.
+    /// TLS between servers and for operators: the start stops unless its value says off.
     Tls,
     /// SASL between servers: likewise.
     Sasl,
@@ -67,15 +67,14 @@ const fn key(
 }
 
 /// Keys that stand for many: the part before the number or the name.
-pub const FAMILIES: [(&str, Effect); 8] = [
+pub const FAMILIES: [(&str, Effect); 7] = [
     ("server.", Used),
     ("group.", Used),
     ("weight.", Used),
     ("authProvider.", Used),
     ("metricsProvider.", Later),
     ("superUser.", Used),
-    ("X509AuthenticationProvider.superUser.", Tls),
-    ("ssl.", Tls),
+    ("ssl.quorum.", Tls),
 ];
 
 /// Names that documents use and no server reads, with those that it does.
@@ -148,8 +147,8 @@ pub const KEYS: &[Key] = &[
     key(File, "jvm.pause.info-threshold.ms", Int, "1000", "ms", Java),
     key(File, "metricsProvider.className", Text,
         "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider", "class", Later),
-    key(File, "secureClientPort", Int, "", "port", Tls),
-    key(File, "secureClientPortAddress", Text, "", "name or address", Tls),
+    key(File, "secureClientPort", Int, "", "port", Used),
+    key(File, "secureClientPortAddress", Text, "", "name or address", Used),
     key(File, "sslQuorum", Bool, "false", "", Tls),
     key(File, "portUnification", Bool, "false", "", Tls),
     key(File, "sslQuorumReloadCertFiles", Bool, "false", "", Tls),
@@ -222,9 +221,32 @@ pub const KEYS: &[Key] = &[
     key(Property, "enableEagerACLCheck", Bool, "false", "", Used),
     key(Property, "ensembleAuthName", List, "", "names", Later),
     key(Property, "IPAuthenticationProvider.usexforwardedfor", Bool, "false", "", Later),
-    key(Property, "X509AuthenticationProvider.superUser", Text, "", "name", Tls),
-    key(Property, "client.portUnification", Bool, "false", "", Tls),
-    key(Property, "client.certReload", Bool, "false", "", Tls),
+    key(Property, "X509AuthenticationProvider.superUser", Text, "", "name", Used),
+    key(Property, "client.portUnification", Bool, "false", "", Used),
+    key(Property, "client.certReload", Bool, "false", "", Used),
+    key(Property, "netty.server.outstandingHandshake.limit", Int, "-1", "handshakes", Used),
+    key(Property, "ssl.keyStore.location", Text, "", "path", Used),
+    key(Property, "ssl.keyStore.password", Text, "", "password", Used),
+    key(Property, "ssl.keyStore.passwordPath", Text, "", "path", Used),
+    key(Property, "ssl.keyStore.type", Text, "", "JKS, PEM or PKCS12", Used),
+    key(Property, "ssl.trustStore.location", Text, "", "path", Used),
+    key(Property, "ssl.trustStore.password", Text, "", "password", Used),
+    key(Property, "ssl.trustStore.passwordPath", Text, "", "path", Used),
+    key(Property, "ssl.trustStore.type", Text, "", "JKS, PEM or PKCS12", Used),
+    key(Property, "ssl.protocol", Text, "TLSv1.3", "protocol", Used),
+    key(Property, "ssl.enabledProtocols", List, "", "protocols", Used),
+    key(Property, "ssl.ciphersuites", List, "", "suites", Used),
+    key(Property, "ssl.clientAuth", Text, "need", "none, want or need", Used),
+    key(Property, "ssl.hostnameVerification", Bool, "true", "", Used),
+    key(Property, "ssl.clientHostnameVerification", Bool, "false", "", Used),
+    key(Property, "ssl.allowReverseDnsLookup", Bool, "false", "", Used),
+    key(Property, "ssl.crl", Bool, "false", "", Used),
+    key(Property, "ssl.crl.location", Text, "", "path", Used),
+    key(Property, "ssl.ocsp", Bool, "false", "", Used),
+    key(Property, "ssl.handshakeDetectionTimeoutMillis", Int, "5000", "ms", Used),
+    key(Property, "ssl.authProvider", Text, "x509", "scheme", Used),
+    key(Property, "ssl.sslProvider", Text, "JDK", "JDK or OPENSSL", Used),
+    key(Property, "ssl.context.supplier.class", Text, "", "class", Used),
     key(Property, "fips-mode", Bool, "true", "", Later),
     key(Bare, "java.security.auth.login.config", Text, "", "path", Used),
     key(Property, "sessionRequireClientSASLAuth", Bool, "false", "", Used),
@@ -300,7 +322,6 @@ pub const KEYS: &[Key] = &[
     key(Property, "nio.directBufferBytes", Int, "65536", "bytes", Java),
     key(Property, "nio.shutdownTimeout", Int, "5000", "ms", Java),
     key(Property, "netty.advancedFlowControl.enabled", Bool, "false", "", Java),
-    key(Property, "netty.server.outstandingHandshake.limit", Int, "-1", "handshakes", Java),
     key(Property, "netty.server.earlyDropSecureConnectionHandshakes", Bool, "false", "", Java),
     key(Property, "commitProcessor.numWorkerThreads", Int, "", "threads", Java),
     key(Property, "commitProcessor.maxReadBatchSize", Int, "-1", "requests", Java),

@@ -12,6 +12,7 @@ mod properties;
 mod read;
 mod settings;
 mod show;
+mod tls;
 mod values;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use settings::{
     Admin, Auth, Clients, ConnectionThrottle, Containers, Ensemble, Kerberos, Limits, Purge,
     RequestThrottle, Sasl, Secret, SnapshotCompression, Storage, Tree, Words,
 };
+pub use tls::{ClientAuth, Store, StoreKind, Tls, TlsProtocol, TlsSuite};
 
 /// What a configuration is read from. The caller has read the files.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,7 @@ pub struct Config {
     pub auth: Auth,
     pub admin: Admin,
     pub ensemble: Ensemble,
+    pub tls: Tls,
     /// Every system property as Java would hold it (`zookeeper.` names and bare ones), what
     /// `zoo.cfg` sets included.
     pub system_properties: BTreeMap<String, String>,
@@ -107,6 +110,7 @@ impl Config {
             auth: Auth::default(),
             admin: Admin::default(),
             ensemble: Ensemble::default(),
+            tls: Tls::default(),
             system_properties: BTreeMap::new(),
             warnings: Vec::new(),
         }
@@ -145,3 +149,6 @@ mod tests;
 
 #[cfg(test)]
 mod names_tests;
+
+#[cfg(test)]
+mod tls_tests;

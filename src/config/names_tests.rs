@@ -62,7 +62,7 @@ ssl.keyStore.passwordPath ssl.keyStore.type ssl.trustStore.location ssl.trustSto
 ssl.trustStore.passwordPath ssl.trustStore.type ssl.protocol ssl.enabledProtocols ssl.ciphersuites
 ssl.context.supplier.class ssl.hostnameVerification ssl.clientHostnameVerification
 ssl.allowReverseDnsLookup ssl.crl ssl.ocsp ssl.clientAuth ssl.handshakeDetectionTimeoutMillis
-ssl.authProvider ssl.sslProvider ssl.quorum.keyStore.location ssl.quorum.clientAuth
+ssl.authProvider ssl.sslProvider ssl.crl.location ssl.quorum.keyStore.location ssl.quorum.clientAuth
 ssl.quorum.hostnameVerification";
 
 #[test]

@@ -9,6 +9,7 @@ use super::settings::{
     ConnectionThrottle, Containers, DEFAULT_TICK_TIME_MS, Limits, RequestThrottle, Sasl, Secret,
     SnapshotCompression, Words,
 };
+use super::tls;
 use super::values::Properties;
 use super::{Config, ConfigError, Sources, SystemProperties};
 
@@ -177,6 +178,14 @@ fn client_keys(config: &mut Config, file: &File) -> Result<(), ConfigError> {
         let reason = "clientPortAddress is set but clientPort is not set";
         return Err(file.fault("clientPortAddress", reason));
     }
+    let tls = &mut config.tls;
+    tls.address = file.text("secureClientPortAddress").map(str::to_owned);
+    if file.text("secureClientPort").is_some() {
+        tls.port = Some(port(file, "secureClientPort")?);
+    } else if tls.address.is_some() {
+        let reason = "secureClientPortAddress is set but secureClientPort is not set";
+        return Err(file.fault("secureClientPortAddress", reason));
+    }
     Ok(())
 }
 
@@ -215,7 +224,7 @@ fn apply_properties(config: &mut Config) -> Result<(), Refusal> {
     storage(config, &mut from);
     tree(config, &mut from);
     config.limits = limits(&mut from);
-    let result = auth(config, &mut from);
+    let result = tls::properties(&mut config.tls, &mut from).and_then(|()| auth(config, &mut from));
     operators(config, &mut from);
     config.clients.max_cnxns = from.int("maxCnxns", 0);
     config.clients.tcp_keep_alive = from.flag("clientTcpKeepAlive", false);
@@ -356,6 +365,7 @@ fn auth(config: &mut Config, from: &mut Properties) -> Result<(), Refusal> {
         "ip" => true,
         "digest" => auth.digest_auth_enabled,
         "sasl" => auth.sasl.has_provider,
+        "x509" => config.tls.x509,
         _ => false,
     };
     match auth.enforce_auth_schemes.iter().find(|scheme| !known(scheme)) {

@@ -316,7 +316,7 @@ impl Default for Auth {
 }
 
 /// A value that no log line, listing or error may show.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(pub String);
 
 impl fmt::Debug for Secret {

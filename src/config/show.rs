@@ -9,12 +9,13 @@ impl Config {
     pub fn listing(&self) -> String {
         let mut text = String::new();
         // `Debug` of the groups names every field, and hides what is a `Secret`.
-        let groups: [(&str, String); 7] = [
+        let groups: [(&str, String); 8] = [
             ("clients", format!("{:#?}", self.clients)),
             ("storage", format!("{:#?}", self.storage)),
             ("tree", format!("{:#?}", self.tree)),
             ("limits", format!("{:#?}", self.limits)),
             ("auth", format!("{:#?}", self.auth)),
+            ("tls", format!("{:#?}", self.tls)),
             ("admin", format!("{:#?}", self.admin)),
             ("ensemble", format!("{:#?}", self.ensemble)),
         ];

@@ -73,7 +73,8 @@ fn what_would_be_less_safe_or_another_role_stops_the_start() {
         "sslQuorum=true",
         "portUnification=true",
         "client.portUnification=true",
-        "ssl.keyStore.location=/k",
+        "secureClientPortAddress=a",
+        "admin.forceHttps=true",
         "ssl.quorum.trustStore.password=p",
         "quorum.auth.enableSasl=true",
         "sessionRequireClientSASLAuth=true",
@@ -88,7 +89,7 @@ fn what_would_be_less_safe_or_another_role_stops_the_start() {
     ] {
         assert_eq!(parse(&format!("dataDir=/d\n{text}")).expect_err(text).exit_status, 2);
     }
-    let from_flags = flags(&["zookeeper.ssl.keyStore.location=/k"]);
+    let from_flags = flags(&["zookeeper.client.portUnification=true"]);
     assert!(parse_with("dataDir=/d", &from_flags).is_err());
 }
 

@@ -17,12 +17,17 @@ use super::seam::{CloseReason, Effect, Effects};
 use super::{Life, Node, Origin, ServerRequest};
 
 impl Node {
-    pub(super) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr) {
+    pub(super) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, subject: Option<&str>) {
+        let mut ids = Identities::of_peer(peer.ip());
+        if let Some(subject) = subject {
+            // A certificate is read only where the scheme exists, and the first fits.
+            let _ = self.providers.certify(subject, &mut ids);
+        }
         self.conns.insert(Conn {
             id: conn,
             peer,
             phase: Phase::AwaitConnect,
-            ids: Identities::of_peer(peer.ip()),
+            ids,
             sasl: SaslExchange::default(),
             session: SessionId::NONE,
             timeout_ms: 0,

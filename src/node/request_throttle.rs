@@ -186,7 +186,7 @@ mod tests {
             hello.extend([0; 8]);
             hello.extend([&16u32.to_be_bytes()[..], &[0; 17]].concat());
             bench.turn(&[
-                Event::Accepted { conn: CONN, peer, local: peer, secure: false },
+                Event::Accepted { conn: CONN, peer, local: peer, secure: false, subject: None },
                 Event::Frame { conn: CONN, body: &hello },
             ]);
             bench.sync();

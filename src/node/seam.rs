@@ -16,6 +16,8 @@ pub enum Event<'a> {
         peer: SocketAddr,
         local: SocketAddr,
         secure: bool,
+        /// Whom its certificate names, where it has shown one that is trusted (RFC 2253).
+        subject: Option<Box<str>>,
     },
     /// One whole frame of a connection, without its length.
     Frame {

@@ -90,6 +90,8 @@ impl Settings {
                 digest_enabled: auth.digest_auth_enabled,
                 digest_alg: auth.digest_alg.clone(),
                 super_digest: auth.super_digest.as_ref().map(|secret| secret.0.clone()),
+                x509: config.tls.x509,
+                x509_super_user: config.tls.x509_super_user.clone(),
                 skip_acl: auth.skip_acl,
                 enforced_schemes: auth.enforce_auth.then(|| auth.enforce_auth_schemes.clone()),
                 sasl: SaslSettings {

@@ -38,7 +38,9 @@ impl Node {
     fn on_event(&mut self, event: &Event<'_>, out: &mut Effects) {
         match event {
             Event::Storage(_) | Event::InputLeft => {}
-            Event::Accepted { conn, peer, .. } => self.on_accepted(*conn, *peer),
+            Event::Accepted { conn, peer, subject, .. } => {
+                self.on_accepted(*conn, *peer, subject.as_deref());
+            }
             Event::Frame { conn, body } => self.on_frame(*conn, body, out),
             Event::Closed { conn, reason } => self.on_closed(*conn, *reason),
             Event::Backlog { conn, bytes } => self.on_backlog(*conn, *bytes, out),

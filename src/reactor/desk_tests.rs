@@ -33,7 +33,10 @@ impl Bench {
         let attended = Attended::new(node, Some(2181));
         let mut bench = Bench { attended, out: Effects::default(), now };
         let peer = "127.0.0.1:9".parse().expect("an address");
-        bench.turn(&[Event::Accepted { conn: CONN, peer, local: peer, secure: false }], &[]);
+        bench.turn(
+            &[Event::Accepted { conn: CONN, peer, local: peer, secure: false, subject: None }],
+            &[],
+        );
         bench
     }
 

@@ -337,7 +337,7 @@ impl Reactor {
             if self.sessionless.delay_ms() > 0 {
                 self.sessionless.add(conn, now);
             }
-            self.intake.tell(Event::Accepted { conn, peer, local, secure: false });
+            self.intake.tell(Event::Accepted { conn, peer, local, secure: false, subject: None });
         }
     }
 

@@ -227,7 +227,7 @@ impl Machine {
             events.push(Event::Closed { conn, reason: CloseReason::PeerClosed });
         }
         for conn in self.accepted.drain(..) {
-            events.push(Event::Accepted { conn, peer, local: peer, secure: false });
+            events.push(Event::Accepted { conn, peer, local: peer, secure: false, subject: None });
         }
         for (conn, body) in &frames {
             events.push(Event::Frame { conn: *conn, body });
