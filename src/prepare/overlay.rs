@@ -1,12 +1,12 @@
 //! What is prepared and not applied yet: the latest word about every path it touches.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::base::Zxid;
+use crate::base::{SessionId, Zxid};
 use crate::state::{AclList, NodeStat};
 
 /// A node as it will be.
@@ -32,6 +32,10 @@ pub(super) struct Overlay {
     changes: HashMap<Arc<str>, Change, FixedState>,
     /// Every change, oldest first; a path that changes again stands here again.
     order: VecDeque<(Zxid, Arc<str>)>,
+    /// Sessions that take their ephemerals in the state with them, but for the paths that are
+    /// among the changes; and the order in which they do.
+    closings: BTreeSet<SessionId>,
+    closing_order: VecDeque<(Zxid, SessionId)>,
     tree_digest: u64,
     zxid: Zxid,
     /// What the txn being prepared displaced, and the digest before it.
@@ -44,6 +48,8 @@ impl Overlay {
         Overlay {
             changes: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             order: VecDeque::new(),
+            closings: BTreeSet::new(),
+            closing_order: VecDeque::new(),
             tree_digest: 0,
             zxid: Zxid::ZERO,
             displaced: Vec::new(),
@@ -88,6 +94,23 @@ impl Overlay {
         }
     }
 
+    /// The session goes with what it owns in the state and no change names; `digests` is the sum
+    /// over those nodes.
+    pub(super) fn close(&mut self, session: SessionId, digests: u64) {
+        self.tree_digest = self.tree_digest.wrapping_sub(digests);
+        assert!(self.closings.insert(session), "a session takes its nodes with it once");
+        self.closing_order.push_back((self.zxid, session));
+    }
+
+    pub(super) fn closes(&self, session: SessionId) -> bool {
+        self.closings.contains(&session)
+    }
+
+    /// Whether any session is.
+    pub(super) fn is_closing(&self) -> bool {
+        !self.closings.is_empty()
+    }
+
     /// The txn being prepared will not be: all is as before it began.
     pub(super) fn roll_back(&mut self) {
         while let Some((path, before)) = self.displaced.pop() {
@@ -97,6 +120,10 @@ impl Overlay {
                 Some(change) => drop(self.changes.insert(path, change)),
                 None => drop(self.changes.remove(&path)),
             }
+        }
+        while self.closing_order.back().is_some_and(|(closed, _)| *closed == self.zxid) {
+            let Some((_, session)) = self.closing_order.pop_back() else { return };
+            self.closings.remove(&session);
         }
         self.tree_digest = self.digest_before;
     }
@@ -110,12 +137,18 @@ impl Overlay {
                 self.changes.remove(&path);
             }
         }
+        while self.closing_order.front().is_some_and(|(closed, _)| *closed <= zxid) {
+            let Some((_, session)) = self.closing_order.pop_front() else { return };
+            self.closings.remove(&session);
+        }
         assert!(!self.order.is_empty() || self.changes.is_empty(), "each change has its entry");
     }
 
     pub(super) fn clear(&mut self) {
         self.changes.clear();
         self.order.clear();
+        self.closings.clear();
+        self.closing_order.clear();
         self.displaced.clear();
     }
 

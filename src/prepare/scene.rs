@@ -3,7 +3,7 @@
 use crate::auth::Providers;
 use crate::base::{WallMillis, Zxid};
 use crate::proto::{Acl, ErrorCode, Perms};
-use crate::state::{NodeStat, State, node_digest, node_digest_after};
+use crate::state::{NodeRef, NodeStat, OwnerKind, State, node_digest, node_digest_after};
 
 use super::overlay::{Overlay, Record};
 use super::{PrepareSettings, Requester};
@@ -34,8 +34,7 @@ impl Scene<'_> {
             Some(None) => return Err(ErrorCode::NoNode),
             None => {}
         }
-        let id = self.state.find(path).ok_or(ErrorCode::NoNode)?;
-        let node = self.state.node(id);
+        let node = self.settled(path).ok_or(ErrorCode::NoNode)?;
         Ok(Record {
             stat: node.node_stat(),
             children: node.child_count(),
@@ -48,8 +47,16 @@ impl Scene<'_> {
     pub(super) fn is_there(&self, path: &str) -> bool {
         match self.overlay.find(key(path)) {
             Some(record) => record.is_some(),
-            None => self.state.find(path).is_some(),
+            None => self.settled(path).is_some(),
         }
+    }
+
+    /// The node of a path that no change in flight names, unless it goes with its session.
+    fn settled(&self, path: &str) -> Option<NodeRef<'_>> {
+        let node = self.state.node_at(path)?;
+        let goes = self.overlay.is_closing()
+            && matches!(node.kind(), OwnerKind::Normal(owner) if self.overlay.closes(owner));
+        (!goes).then_some(node)
     }
 
     pub(super) fn permit(&self, acl: &[Acl], wanted: Perms) -> Result<(), ErrorCode> {
@@ -103,12 +110,17 @@ impl Scene<'_> {
 
     /// The node gone, and its parent knowing of it.
     pub(super) fn remove(&mut self, path: &str, node: &Record, parent_path: &str, parent: Record) {
-        let zxid = self.zxid;
-        self.restat(parent_path, parent, |parent| {
-            parent.children = parent.children.saturating_sub(1);
-            parent.stat.pzxid = parent.stat.pzxid.max(zxid);
-        });
+        self.lose_children(parent_path, parent, 1);
         self.overlay.put(key(path), node.digest, None);
+    }
+
+    /// The node with so many children less.
+    pub(super) fn lose_children(&mut self, path: &str, before: Record, count: usize) {
+        let zxid = self.zxid;
+        self.restat(path, before, |record| {
+            record.children = record.children.saturating_sub(count);
+            record.stat.pzxid = record.stat.pzxid.max(zxid);
+        });
     }
 
     fn digest_of(&self, path: &str, data: Option<&[u8]>, stat: &NodeStat) -> u32 {

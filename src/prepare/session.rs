@@ -1,8 +1,9 @@
 //! A session ends, and its ephemerals with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::proto::Txn;
+use crate::state::NodeId;
 
 use super::encoded_bytes;
 use super::scene::{Scene, parent_of};
@@ -10,10 +11,9 @@ use super::scene::{Scene, parent_of};
 /// Never refused: who may close a session is asked before. The list has a settled order, since
 /// every server deletes and notifies in that order.
 pub(super) fn close(scene: &mut Scene<'_>) -> Txn {
-    let paths = owned_paths(scene);
-    for path in &paths {
-        remove(scene, path);
-    }
+    let mut paths = take_settled(scene);
+    paths.append(&mut take_in_flight(scene));
+    paths.sort_unstable();
     let list = Txn::CloseSession { paths: Some(paths) };
     let is_listed =
         scene.settings.close_session_txn && encoded_bytes(&list) <= scene.settings.max_txn_bytes;
@@ -21,20 +21,58 @@ pub(super) fn close(scene: &mut Scene<'_>) -> Txn {
     if is_listed { list } else { Txn::CloseSession { paths: None } }
 }
 
-/// What the session owns now, without what is being deleted and with what is being created.
-fn owned_paths(scene: &Scene<'_>) -> Vec<String> {
-    let session = scene.who.session;
-    let state = scene.state;
-    let owned = state.ephemerals(session).map(|id| state.node(id).path());
-    let mut paths: BTreeSet<String> = owned.collect();
-    for (path, record) in scene.overlay.iter() {
-        match record {
-            Some(record) if record.stat.owner == session.0 && session.0 != 0 => {
-                paths.insert(path.to_owned());
-            }
-            // Gone, or gone and made again by somebody else.
-            _ => drop(paths.remove(path)),
+/// Takes away what the session owns in the state and nothing in flight touches: one word of the
+/// overlay for all of them, and one change of each parent, since there may be a hundred thousand.
+fn take_settled(scene: &mut Scene<'_>) -> Vec<String> {
+    let (session, state) = (scene.who.session, scene.state);
+    if scene.overlay.closes(session) {
+        return Vec::new();
+    }
+    let (mut paths, mut digests) = (Vec::new(), 0u64);
+    let mut parents: BTreeMap<NodeId, usize> = BTreeMap::new();
+    // Most lie beside the one before.
+    let (mut parent, mut count, mut folder) = (NodeId::ROOT, 0, String::new());
+    for node in state.ephemerals(session).map(|id| state.node(id)) {
+        let above = node.parent().expect("the root is nobody's ephemeral");
+        if above != parent {
+            *parents.entry(parent).or_default() += count;
+            (parent, count) = (above, 0);
+            folder = state.node(parent).path();
         }
+        let name = node.name();
+        let mut path = String::with_capacity(folder.len() + 1 + name.len());
+        path.push_str(if parent == NodeId::ROOT { "" } else { &folder });
+        path.push('/');
+        path.push_str(name);
+        if scene.overlay.find(&path).is_some() {
+            continue;
+        }
+        count += 1;
+        digests = digests.wrapping_add(u64::from(node.digest()));
+        paths.push(path);
+    }
+    *parents.entry(parent).or_default() += count;
+    for (parent, count) in parents.into_iter().filter(|(_, count)| *count > 0) {
+        let path = state.node(parent).path();
+        let record = scene.find(&path).expect("a node that is there has a parent");
+        scene.lose_children(&path, record, count);
+    }
+    if !paths.is_empty() {
+        scene.overlay.close(session, digests);
+    }
+    paths
+}
+
+/// Takes away what the session owns among the changes in flight.
+fn take_in_flight(scene: &mut Scene<'_>) -> Vec<String> {
+    let session = scene.who.session;
+    let owned = scene
+        .overlay
+        .iter()
+        .filter(|(_, record)| record.is_some_and(|r| r.stat.owner == session.0 && session.0 != 0));
+    let paths: BTreeSet<String> = owned.map(|(path, _)| path.to_owned()).collect();
+    for path in &paths {
+        remove(scene, path);
     }
     paths.into_iter().collect()
 }

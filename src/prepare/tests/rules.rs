@@ -162,8 +162,14 @@ fn a_closing_session_takes_what_it_is_still_creating() {
     let close = bench.prepare(&me, &Request::CloseSession);
     let listed = vec!["/p/new".to_owned(), "/p/old".to_owned()];
     assert_eq!(close.txn, Txn::CloseSession { paths: Some(listed) });
-    assert_eq!(code(&bench.prepare(&you, &create("/p/new", 1)).txn), 0);
+    assert_eq!(code(&bench.prepare(&you, &set("/p/old", b"x", -1)).txn), -101);
+    for path in ["/p/new", "/p/old"] {
+        assert_eq!(code(&bench.prepare(&you, &create(path, 1)).txn), 0);
+    }
+    let again = bench.prepare(&me, &Request::CloseSession).txn;
+    assert_eq!(again, Txn::CloseSession { paths: Some(Vec::new()) }, "nothing is left");
     bench.prepare(&you, &delete("/p/new", -1));
+    bench.prepare(&you, &delete("/p/old", -1));
     bench.prepare(&you, &delete("/p/yours", -1));
     assert_eq!(code(&bench.prepare(&you, &delete("/p", -1)).txn), 0);
     bench.apply_all();
