@@ -6,15 +6,19 @@ use crate::state::{Change, Changes, State};
 
 /// Counts what a txn changed.
 pub(super) fn count_writes(metrics: &mut ServerMetrics, state: &State, changes: &Changes) {
+    // A closing session's ephemerals mostly share their first part.
+    let mut last = None;
     for change in changes.iter() {
         let (path, has_data) = match change {
             Change::Created { path, .. } | Change::DataChanged { path, .. } => (path, true),
             Change::Deleted { path, .. } => (path, false),
             _ => continue,
         };
-        let Some(summary) = namespace(path).and_then(|n| metrics.write_per_namespace.at(n)) else {
-            continue;
-        };
+        let Some(name) = namespace(path) else { continue };
+        if last.as_ref().is_none_or(|(known, _)| *known != name) {
+            last = metrics.write_per_namespace.at(name).map(|summary| (name, summary));
+        }
+        let Some((_, summary)) = &mut last else { continue };
         let node = if has_data { state.find(path) } else { None };
         let data = node.and_then(|id| state.node(id).data().map(<[u8]>::len));
         summary.observe((path.len() + data.unwrap_or(0)) as u64);
@@ -83,7 +87,9 @@ fn observe_read(metrics: &mut ServerMetrics, path: &str, content: usize) {
 
 /// The first part of a path; the root has none.
 fn namespace(path: &str) -> Option<&str> {
-    path.split('/').nth(1).filter(|name| !name.is_empty())
+    let (_, rest) = path.split_once('/')?;
+    let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+    Some(&rest[..end]).filter(|name| !name.is_empty())
 }
 
 /// A reply's length and header.

@@ -149,7 +149,19 @@ impl State {
     fn delete(&mut self, path: &str, zxid: Zxid, changes: &mut Changes) -> Outcome {
         let (parent_path, name) = place(path).ok_or(ErrorCode::NoNode)?;
         let parent = self.nodes.find(parent_path).ok_or(ErrorCode::NoNode)?;
-        if zxid > self.nodes.stat(parent).pzxid {
+        self.delete_child(parent, name, path, zxid, changes)?;
+        Ok(Stat::default())
+    }
+
+    fn delete_child(
+        &mut self,
+        parent: u32,
+        name: &str,
+        path: &str,
+        zxid: Zxid,
+        changes: &mut Changes,
+    ) -> Result<(), ErrorCode> {
+        if zxid > self.nodes.pzxid(parent) {
             self.change_stat(parent, |stat| stat.pzxid = zxid);
         }
         let id = self.nodes.child(parent, name).ok_or(ErrorCode::NoNode)?;
@@ -158,7 +170,7 @@ impl State {
         } else {
             self.remove_subtree(id, path, changes);
         }
-        Ok(Stat::default())
+        Ok(())
     }
 
     /// Children are those of a later node of this name that an image held; their own txns follow
@@ -234,9 +246,7 @@ impl State {
     /// First the nodes the txn lists, whoever owns them: with them the txn replays the same over
     /// an image where a later session has the name. Then what else the session owns.
     fn close_session(&mut self, header: &TxnHeader, paths: &[String], changes: &mut Changes) {
-        for path in paths {
-            _ = self.delete(path, header.zxid, changes);
-        }
+        self.delete_all(paths, header.zxid, changes);
         self.delete_ephemerals(header.session, header.zxid, changes);
         self.sessions.remove(&header.session);
         changes.push(Change::SessionClosed(header.session));
@@ -246,8 +256,24 @@ impl State {
         let owned: Vec<NodeId> = self.ephemerals(session).collect();
         // By path: one may go with another.
         let paths: Vec<String> = owned.iter().map(|id| self.nodes.path(id.0)).collect();
+        self.delete_all(&paths, zxid, changes);
+    }
+
+    /// What is not there is passed over. Neighbours share a look for their parent: the delete of
+    /// a child leaves it where it is.
+    fn delete_all(&mut self, paths: &[String], zxid: Zxid, changes: &mut Changes) {
+        let mut last: Option<(&str, u32)> = None;
         for path in paths {
-            _ = self.delete(&path, zxid, changes);
+            let Some((parent_path, name)) = place(path) else { continue };
+            let parent = match last {
+                Some((known, id)) if known == parent_path => id,
+                _ => match self.nodes.find(parent_path) {
+                    Some(id) => id,
+                    None => continue,
+                },
+            };
+            last = Some((parent_path, parent));
+            _ = self.delete_child(parent, name, path, zxid, changes);
         }
     }
 
@@ -328,6 +354,9 @@ pub(super) fn place(path: &str) -> Option<(&str, &str)> {
 }
 
 pub(super) fn utf16_units(path: &str) -> u64 {
+    if path.is_ascii() {
+        return path.len() as u64;
+    }
     path.chars().map(|c| c.len_utf16() as u64).sum()
 }
 

@@ -203,6 +203,10 @@ impl Nodes {
         }
     }
 
+    pub fn pzxid(&self, id: u32) -> Zxid {
+        Zxid(self.rare_of(self.slab.at(id)).pzxid)
+    }
+
     pub fn owner(&self, id: u32) -> i64 {
         self.rare_of(self.slab.at(id)).owner
     }

@@ -108,10 +108,12 @@ impl WatchTable {
         deliver: &mut dyn FnMut(EventKind, &str),
     ) {
         for path in &set.data {
-            match tree.id_of(path).map(|id| tree.changed(id).0) {
+            match tree.id_of(path).map(|id| (id, tree.changed(id).0)) {
                 None => deliver(EventKind::NodeDeleted, path),
-                Some(at) if at > set.relative_zxid => deliver(EventKind::NodeDataChanged, path),
-                Some(_) => self.add(conn, tree, path, Table::Data),
+                Some((_, at)) if at > set.relative_zxid => {
+                    deliver(EventKind::NodeDataChanged, path);
+                }
+                Some((id, _)) => self.add_at(conn, Some(id), path, Flags::DATA_ONCE),
             }
         }
         for path in &set.exist {
@@ -121,12 +123,12 @@ impl WatchTable {
             }
         }
         for path in &set.child {
-            match tree.id_of(path).map(|id| tree.changed(id).1) {
+            match tree.id_of(path).map(|id| (id, tree.changed(id).1)) {
                 None => deliver(EventKind::NodeDeleted, path),
-                Some(at) if at > set.relative_zxid => {
+                Some((_, at)) if at > set.relative_zxid => {
                     deliver(EventKind::NodeChildrenChanged, path);
                 }
-                Some(_) => self.add(conn, tree, path, Table::Child),
+                Some((id, _)) => self.add_at(conn, Some(id), path, Flags::CHILD_ONCE),
             }
         }
         for path in &set.persistent {
@@ -277,7 +279,13 @@ impl WatchTable {
     }
 
     fn add_flags(&mut self, conn: ConnId, tree: &impl Tree, path: &str, flags: Flags) {
-        let added = self.table.add(conn, place_of(tree, path), path, flags);
+        self.add_at(conn, place_of(tree, path), path, flags);
+    }
+
+    fn add_at(&mut self, conn: ConnId, node: Option<u32>, path: &str, flags: Flags) {
+        // See `place_of`.
+        let node = if path.is_empty() { None } else { node };
+        let added = self.table.add(conn, node, path, flags);
         if added.is_err() && self.over_limit.last() != Some(&conn) {
             self.over_limit.push(conn);
         }
@@ -290,6 +298,9 @@ impl WatchTable {
         acl: &Arc<[Acl]>,
         deliver: &mut Deliver<'_>,
     ) {
+        if self.table.is_unwatched(parent) {
+            return;
+        }
         let Some((path, _)) = parent_and_name(child) else { return };
         let kind = EventKind::NodeChildrenChanged;
         let told = self.table.children_changed(parent, &mut |conn| deliver(conn, kind, path, acl));

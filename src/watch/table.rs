@@ -157,6 +157,9 @@ impl Table {
     /// A node went: data watchers are told, then child watchers who were not. What persists
     /// watches the bare path from now on. Gives the numbers in both tables.
     pub fn deleted(&mut self, id: u32, path: &str, tell: &mut dyn FnMut(ConnId)) -> (usize, usize) {
+        if self.is_unwatched(id) && self.recursive.is_empty() {
+            return (0, 0);
+        }
         let place = Some(Place::Node(id));
         let data = self.trigger_data(place, path, tell);
         let mut told_too = std::mem::take(&mut self.told_too);
@@ -170,6 +173,11 @@ impl Table {
             self.relocate(Place::Node(id), Place::Name(name), path.len());
         }
         (data, child)
+    }
+
+    /// Nobody stands at the node itself.
+    pub fn is_unwatched(&self, id: u32) -> bool {
+        self.nodes.holders(id).is_nobody()
     }
 
     pub fn data_changed(&mut self, id: u32, path: &str, tell: &mut dyn FnMut(ConnId)) -> usize {
