@@ -12,14 +12,21 @@ pub struct Pool {
 }
 
 impl Pool {
-    fn take(&mut self) -> Vec<u8> {
-        self.used_bytes += CHUNK_BYTES;
-        self.free.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+    /// The first piece of a backlog that is a small one gets a small chunk: ten thousand
+    /// connections may wait for one notification each.
+    fn take(&mut self, is_small: bool) -> Vec<u8> {
+        let free = if is_small { None } else { self.free.pop() };
+        let chunk = match free {
+            Some(chunk) => chunk,
+            None => Vec::with_capacity(if is_small { SMALL_BYTES } else { CHUNK_BYTES }),
+        };
+        self.used_bytes += chunk.capacity();
+        chunk
     }
 
     fn put(&mut self, mut chunk: Vec<u8>) {
-        self.used_bytes -= CHUNK_BYTES;
-        if self.free.len() < FREE_CHUNKS {
+        self.used_bytes -= chunk.capacity();
+        if chunk.capacity() >= CHUNK_BYTES && self.free.len() < FREE_CHUNKS {
             chunk.clear();
             self.free.push(chunk);
         }
@@ -47,11 +54,13 @@ impl Backlog {
     pub fn push(&mut self, mut bytes: &[u8], pool: &mut Pool) {
         self.bytes += bytes.len();
         while !bytes.is_empty() {
-            if self.chunks.back().is_none_or(|last| last.len() == CHUNK_BYTES) {
-                self.chunks.push_back(pool.take());
+            if self.chunks.back().is_none_or(|last| last.len() == last.capacity()) {
+                let is_small = self.chunks.is_empty() && bytes.len() <= SMALL_BYTES;
+                self.chunks.push_back(pool.take(is_small));
             }
             let last = self.chunks.back_mut().expect("pushed just now");
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK_BYTES - last.len()));
+            let room = last.capacity() - last.len();
+            let (now, later) = bytes.split_at(bytes.len().min(room));
             last.extend_from_slice(now);
             bytes = later;
         }
@@ -93,6 +102,9 @@ impl Backlog {
 /// Small, so that 65,536 connections with a few bytes each stay within the budget of all.
 const CHUNK_BYTES: usize = 8 * 1024;
 
+/// What a notification or two take.
+const SMALL_BYTES: usize = 256;
+
 /// Chunks kept for the next backlog: 2 MiB.
 const FREE_CHUNKS: usize = 256;
 
@@ -105,7 +117,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_pushed_leaves_in_order_and_the_pool_gets_it_back(
-            steps in proptest::collection::vec((0usize..30_000, 0usize..40_000), 1..40)
+            steps in proptest::collection::vec(
+                (prop_oneof![0usize..300, 0usize..30_000], 0usize..40_000), 1..40
+            )
         ) {
             let (mut backlog, mut pool) = (Backlog::default(), Pool::default());
             let (mut naive, mut next) = (VecDeque::new(), 0u8);
@@ -127,5 +141,14 @@ mod tests {
             backlog.clear(&mut pool);
             prop_assert!(backlog.is_empty() && pool.used_bytes == 0);
         }
+    }
+
+    #[test]
+    fn a_notification_that_waits_costs_no_more_than_a_small_chunk() {
+        let (mut backlog, mut pool) = (Backlog::default(), Pool::default());
+        backlog.push(&[7; 40], &mut pool);
+        assert_eq!(pool.used_bytes, SMALL_BYTES);
+        backlog.push(&[7; CHUNK_BYTES], &mut pool);
+        assert_eq!(pool.used_bytes, SMALL_BYTES + CHUNK_BYTES);
     }
 }
