@@ -2,7 +2,7 @@
 
 use crate::base::{ConnId, Instant, SessionId};
 use crate::session::Sessions;
-use crate::state::{NodeRef, State};
+use crate::state::{NodeId, NodeRef, State};
 use crate::watch::{ConnListing, Listed, PathListing, WatchTable};
 
 use super::listing::{ConnView, Source, WatchLine};
@@ -99,13 +99,21 @@ impl Source for Parts<'_> {
         self.state.sessions_with_ephemerals().collect()
     }
 
-    fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&str)) {
+    fn ephemerals(
+        &self,
+        session: SessionId,
+        from: u32,
+        max: usize,
+        visit: &mut dyn FnMut(&str),
+    ) -> Option<u32> {
         let mut path = String::new();
-        for id in self.state.ephemerals(session) {
+        let mut ids = self.state.ephemerals_from(session, NodeId::from_index(from));
+        for id in ids.by_ref().take(max) {
             path.clear();
             self.state.node(id).write_path(&mut path);
             visit(&path);
         }
+        ids.next().map(|id| id.index() as u32)
     }
 
     fn watched_paths(

@@ -52,7 +52,15 @@ pub trait Source {
     /// Expiry buckets, ascending: milliseconds from now, and the sessions in each.
     fn expiry_buckets(&self) -> Vec<(i64, Vec<SessionId>)>;
     fn sessions_with_ephemerals(&self) -> Vec<SessionId>;
-    fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&str));
+    /// Visits at most `max` more of a session's ephemerals, from the place that an earlier call
+    /// gave. Where to go on; `None` at the end.
+    fn ephemerals(
+        &self,
+        session: SessionId,
+        from: u32,
+        max: usize,
+        visit: &mut dyn FnMut(&str),
+    ) -> Option<u32>;
     /// Visits about `max` more lines: each watched path, then the sessions that watch it. True at
     /// the end.
     fn watched_paths(
@@ -191,7 +199,7 @@ fn connection_line(
 enum Dump {
     Begin,
     Sessions { buckets: Vec<(WallMillis, Vec<SessionId>)>, bucket: usize, next: usize },
-    Ephemerals { sessions: Vec<SessionId>, next: usize },
+    Ephemerals { sessions: Vec<SessionId>, next: usize, from: u32 },
     Connections { lines: Vec<(i64, u32)>, next: usize },
 }
 
@@ -225,16 +233,18 @@ impl Dump {
                     (*bucket, *next) = (*bucket + 1, 0);
                 }
             }
-            Dump::Ephemerals { sessions, next } => {
+            Dump::Ephemerals { sessions, next, from } => {
                 let Some(session) = sessions.get(*next) else {
                     *self = Dump::begin_connections(source, now, out);
                     return false;
                 };
-                *next += 1;
-                let _ = writeln!(out, "0x{session:x}:");
-                source.ephemerals(*session, &mut |path| {
+                if *from == 0 {
+                    let _ = writeln!(out, "0x{session:x}:");
+                }
+                let rest = source.ephemerals(*session, *from, STRIDE, &mut |path| {
                     let _ = writeln!(out, "\t{path}");
                 });
+                (*next, *from) = rest.map_or((*next + 1, 0), |from| (*next, from));
             }
             Dump::Connections { lines, next } => {
                 let Some((bucket, index)) = lines.get(*next).copied() else { return true };
@@ -260,7 +270,7 @@ impl Dump {
         let sessions = source.sessions_with_ephemerals();
         out.extend_from_slice(b"ephemeral nodes dump:\n");
         let _ = writeln!(out, "Sessions with Ephemerals ({}):", sessions.len());
-        Dump::Ephemerals { sessions, next: 0 }
+        Dump::Ephemerals { sessions, next: 0, from: 0 }
     }
 
     fn begin_connections(source: &dyn Source, now: Now, out: &mut Vec<u8>) -> Dump {

@@ -146,9 +146,17 @@ impl Source for Scene {
         vec![FIRST, SECOND]
     }
 
-    fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&str)) {
+    /// One at a time, however many are asked for.
+    fn ephemerals(
+        &self,
+        session: SessionId,
+        from: u32,
+        _: usize,
+        visit: &mut dyn FnMut(&str),
+    ) -> Option<u32> {
         let paths: &[&str] = if session == FIRST { &["/app/e1", "/app/e3"] } else { &["/app/e2"] };
-        paths.iter().for_each(|path| visit(path));
+        paths.get(from as usize).iter().for_each(|path| visit(path));
+        (from as usize + 1 < paths.len()).then_some(from + 1)
     }
 
     fn watched_paths(

@@ -186,6 +186,11 @@ impl State {
         self.ephemerals.get(&owner).into_iter().flatten().copied()
     }
 
+    /// Those whose ids are at least `from`, ascending.
+    pub fn ephemerals_from(&self, owner: SessionId, from: NodeId) -> impl Iterator<Item = NodeId> {
+        self.ephemerals.get(&owner).into_iter().flat_map(move |owned| owned.range(from..)).copied()
+    }
+
     pub fn sessions_with_ephemerals(&self) -> impl Iterator<Item = SessionId> {
         self.ephemerals.keys().copied()
     }
