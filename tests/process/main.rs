@@ -1,6 +1,7 @@
 //! The real binary as its operators and its worst clients meet it: how it starts, what it says,
 //! how it ends, and what each hostile connection costs.
 
+mod bench;
 mod disk;
 mod ending;
 mod hostile;
