@@ -75,7 +75,8 @@ impl Held {
         );
         if let (Some((before, after)), Some(each)) = (self.memory, self.each()) {
             text += &format!(
-                "  the server's anonymous memory: {} KiB before, {} KiB after, {each:.1} bytes each\n",
+                "  the server's anonymous memory: {} KiB before, {} KiB after, {each:.1} bytes \
+                 each\n",
                 before / 1024,
                 after / 1024
             );

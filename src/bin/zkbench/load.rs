@@ -16,7 +16,8 @@ use super::traffic::{Mix, Traffic};
 const USAGE: &str = "Usage: zkbench load [options]
 
 Every reply is checked: its place in the session's order, its code, its content, and that the
-session's zxid never goes back. The first wrong one ends the run with status 1. One thread; TCP only.";
+session's zxid never goes back. The first wrong one ends the run with status 1. One thread; TCP
+only.";
 
 /// More would be more than one address has ports for.
 const MAX_SESSIONS: u64 = 20_000;
