@@ -72,7 +72,7 @@ impl Rig {
         let mut body = Vec::new();
         request.write(&mut body);
         self.events(&[
-            Event::Accepted { conn, peer, local: peer, secure: false },
+            Event::Accepted { conn, peer, local: peer, secure: false, subject: None },
             Event::Frame { conn, body: &body },
         ]);
         self.conns.push(conn);
