@@ -19,7 +19,8 @@ const LIMIT_US: u64 = 50_000;
 fn main() {
     let mut rig = Rig::start();
     let mut rows = Vec::new();
-    for (name, measure) in SCENES {
+    let only = std::env::var("ZKD_SCENE").unwrap_or_default();
+    for (name, measure) in SCENES.iter().filter(|(name, _)| name.contains(&only)) {
         let row = measure(&mut rig);
         println!("{name}: longest turn {} us of CPU, {} us of wall time", row.0, row.1);
         rows.push((*name, row));

@@ -35,7 +35,7 @@ impl State {
     /// Deletes the ephemerals of sessions that do not exist, as of the last txn.
     pub fn kill_orphan_ephemerals(&mut self, changes: &mut Changes) {
         for session in self.orphans() {
-            self.delete_ephemerals(session, self.last_zxid, changes);
+            self.delete_with_ephemerals(session, self.last_zxid, &[], changes);
         }
     }
 
@@ -246,17 +246,25 @@ impl State {
     /// First the nodes the txn lists, whoever owns them: with them the txn replays the same over
     /// an image where a later session has the name. Then what else the session owns.
     fn close_session(&mut self, header: &TxnHeader, paths: &[String], changes: &mut Changes) {
-        self.delete_all(paths, header.zxid, changes);
-        self.delete_ephemerals(header.session, header.zxid, changes);
+        self.delete_with_ephemerals(header.session, header.zxid, paths, changes);
         self.sessions.remove(&header.session);
         changes.push(Change::SessionClosed(header.session));
     }
 
-    fn delete_ephemerals(&mut self, session: SessionId, zxid: Zxid, changes: &mut Changes) {
-        let owned: Vec<NodeId> = self.ephemerals(session).collect();
+    fn delete_with_ephemerals(
+        &mut self,
+        session: SessionId,
+        zxid: Zxid,
+        listed: &[String],
+        changes: &mut Changes,
+    ) {
+        let owned = self.take_ephemerals(session);
+        self.delete_all(listed, zxid, changes);
+        let rest = owned.into_iter().filter(|id| self.is_ephemeral_of(*id, session));
         // By path: one may go with another.
-        let paths: Vec<String> = owned.iter().map(|id| self.nodes.path(id.0)).collect();
-        self.delete_all(&paths, zxid, changes);
+        let rest: Vec<String> = rest.map(|id| self.nodes.path(id.0)).collect();
+        self.delete_all(&rest, zxid, changes);
+        self.closing = SessionId::NONE;
     }
 
     /// What is not there is passed over. Neighbours share a look for their parent: the delete of

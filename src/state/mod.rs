@@ -117,6 +117,8 @@ pub struct State {
     sessions: BTreeMap<SessionId, i32>,
     ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
     ephemeral_count: usize,
+    /// Whose list of ephemerals is taken already, while it closes.
+    closing: SessionId,
     containers: BTreeSet<NodeId>,
     ttls: BTreeSet<NodeId>,
     quotas: Quotas,
@@ -248,6 +250,7 @@ impl State {
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
             ephemeral_count: 0,
+            closing: SessionId::NONE,
             containers: BTreeSet::new(),
             ttls: BTreeSet::new(),
             quotas: Quotas::default(),

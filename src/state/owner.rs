@@ -1,5 +1,7 @@
 //! What a node's raw owner says about it, and which nodes have outlived their purpose.
 
+use std::collections::BTreeSet;
+
 use crate::base::{SessionId, WallMillis};
 
 use super::{NodeId, State};
@@ -132,6 +134,9 @@ impl State {
             OwnerKind::Container => _ = self.containers.remove(&NodeId(id)),
             OwnerKind::Ttl(_) => _ = self.ttls.remove(&NodeId(id)),
             OwnerKind::Normal(session) => {
+                if session == self.closing {
+                    return;
+                }
                 let owned = self.ephemerals.get_mut(&session).expect("an ephemeral's owner");
                 assert!(owned.remove(&NodeId(id)), "an ephemeral is in its owner's list");
                 if owned.is_empty() {
@@ -140,5 +145,18 @@ impl State {
                 self.ephemeral_count -= 1;
             }
         }
+    }
+
+    /// The session closes: its list goes as a whole, and each node may go without a look at it.
+    pub(super) fn take_ephemerals(&mut self, session: SessionId) -> BTreeSet<NodeId> {
+        self.closing = session;
+        let owned = self.ephemerals.remove(&session).unwrap_or_default();
+        self.ephemeral_count -= owned.len();
+        owned
+    }
+
+    /// Whether a node that the session owned is still there; no id is given anew meanwhile.
+    pub(super) fn is_ephemeral_of(&self, id: NodeId, session: SessionId) -> bool {
+        !self.nodes.is_vacant(id.0) && self.nodes.owner(id.0) == session.0
     }
 }
