@@ -206,8 +206,10 @@ impl Directives {
     }
 }
 
+type Directive<'a> = (&'a [u8], Vec<u8>, &'a [u8]);
+
 /// One `name=value` at the front: name, value, and what follows its separator.
-fn directive(text: &[u8]) -> Result<(&[u8], Vec<u8>, &[u8]), Fault> {
+fn directive(text: &[u8]) -> Result<Directive<'_>, Fault> {
     let end = text.iter().position(|b| is_blank(*b) || matches!(b, b'=' | b','));
     // A name at the very end stands for itself, as in Java.
     let Some(end) = end else { return Ok((text, Vec::new(), &[])) };
