@@ -39,7 +39,7 @@ REPLIES = {
     "setWatches": [0, -5],
     "setWatches2": [0, -5],
     "auth": [0, -115],
-    "sasl": [0],
+    "sasl": [0, -115, -124],
     "closeSession": [0],
 }
 MULTI_ERRORS = [0, -2, -8, -101, -102, -103, -108, -110, -111, -114, -125]

@@ -1,5 +1,6 @@
 """Jute in and out as named groups of hex, so that a transcript shows each field apart."""
 
+import re
 import struct
 
 OPS = {
@@ -108,6 +109,21 @@ class Reader:
         count = self.int()
         return None if count == -1 else self.raw(count)
 
+    def sasl_token(self):
+        """A buffer whose nonce, or proof, is masked."""
+        count = self.int()
+        if count == -1:
+            return None
+        start = self.at
+        found = re.search(rb'(?:nonce="|rspauth=)([^",]*)', self.data[start:start + count])
+        if found:
+            name = "nonce" if found.group(0).startswith(b"nonce") else "rspauth"
+            self.masks.secrets[found.group(1)] = name
+            self.raw(found.start(1))
+            self.raw(len(found.group(1)), name)
+        self.raw(start + count - self.at)
+        return self.data[start:self.at]
+
     def str(self):
         data = self.buf()
         return None if data is None else data.decode("utf-8", "replace")
@@ -155,10 +171,13 @@ class Reader:
 
 
 class Masks:
-    """Names for what differs from run to run: session ids, passwords, times, nothing else."""
+    """Names for what differs from run to run: session ids, passwords, nonces, times, nothing
+    else."""
 
     def __init__(self):
         self.sessions, self.times = {}, {}
+        # Nonces and proofs of SASL, and what each is called.
+        self.secrets = {}
 
     def session_name(self, value):
         name = self.sessions.get(value)

@@ -34,8 +34,6 @@ def reply_fields(op, reader):
         reader.int()
     elif op == "whoAmI":
         reader.vec(lambda: (reader.str(), reader.str()), unordered=True)
-    elif op == "sasl":
-        reader.buf()
 
 
 class Transcript:
@@ -77,7 +75,7 @@ class Conn:
     def __init__(self, transcript, name):
         self.t, self.name, self.xid = transcript, name, 0
         self.session, self.passwd, self.last_zxid = 0, b"\0" * 16, 0
-        self.pending = b""
+        self.pending, self.sasl_token = b"", None
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -110,7 +108,8 @@ class Conn:
                 return f"[session.{name}={group}]"
             if group == java_passwd(value).hex():
                 return f"[passwd.{name}={group}]"
-        return group
+        name = self.t.masks.secrets.get(bytes.fromhex(group))
+        return f"[{name}={group}]" if name else group
 
     def send_bytes(self, data, comment):
         self.t.line(f"> {self.name}", [data.hex()], comment)
@@ -249,6 +248,8 @@ class Conn:
         self.t.cover("reply", op, err)
         if op in ("multi", "multiRead") and (err == 0 or op == "multiRead"):
             self.results(reader, op)
+        elif op == "sasl":
+            self.sasl_token = reader.sasl_token()
         elif err == 0:
             reply_fields(op, reader)
 

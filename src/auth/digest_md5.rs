@@ -113,6 +113,64 @@ impl Response {
     }
 }
 
+/// A client's answer to a challenge: for tests and tools of ours.
+#[derive(Debug)]
+pub struct DigestMd5Client {
+    token: Vec<u8>,
+    counter_proof: Vec<u8>,
+}
+
+impl DigestMd5Client {
+    /// None where it is no challenge of a ZooKeeper server. `cnonce` has to be fresh, and plain.
+    pub fn answer(
+        challenge: &[u8],
+        user: &str,
+        password: &str,
+        cnonce: &[u8],
+    ) -> Option<DigestMd5Client> {
+        let mut given = Directives::read(challenge).ok()?;
+        given.take("realm").filter(|realm| realm == REALM.as_bytes())?;
+        let nonce = given.take("nonce")?;
+        let told = Given { nonce: &nonce, cnonce, uri: URI.as_bytes(), authzid: None };
+        let secret = secret(user, password);
+        let mut token = b"charset=utf-8,username=".to_vec();
+        let quoted = [
+            (user.as_bytes(), &b",realm="[..]),
+            (REALM.as_bytes(), b",nonce="),
+            (&nonce, b",nc=00000001,cnonce="),
+            (cnonce, b",digest-uri="),
+            (URI.as_bytes(), b",qop=auth,response="),
+        ];
+        for (value, next) in quoted {
+            put_quoted(&mut token, value);
+            token.extend_from_slice(next);
+        }
+        token.extend_from_slice(value(&secret, &told, "AUTHENTICATE").as_bytes());
+        let counter_proof = format!("rspauth={}", value(&secret, &told, "")).into_bytes();
+        Some(DigestMd5Client { token, counter_proof })
+    }
+
+    pub fn token(&self) -> &[u8] {
+        &self.token
+    }
+
+    /// Whether the server knows the password as well.
+    pub fn is_answered_by(&self, token: &[u8]) -> bool {
+        digest::is_same_bytes(&self.counter_proof, token)
+    }
+}
+
+fn put_quoted(token: &mut Vec<u8>, value: &[u8]) {
+    token.push(b'"');
+    for byte in value {
+        if matches!(byte, b'"' | b'\\') {
+            token.push(b'\\');
+        }
+        token.push(*byte);
+    }
+    token.push(b'"');
+}
+
 /// What both sides have told each other.
 pub(super) struct Given<'a> {
     pub nonce: &'a [u8],

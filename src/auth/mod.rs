@@ -16,8 +16,13 @@ mod tries;
 mod x509;
 
 #[cfg(test)]
+mod jaas_tests;
+#[cfg(test)]
+mod sasl_tests;
+#[cfg(test)]
 mod tests;
 
+pub use digest_md5::DigestMd5Client;
 pub use identity::{Identities, Identity};
 pub use jaas::{LoginFile, LoginFileError, LoginModule, Password};
 pub use providers::{AuthFailed, AuthSettings, Providers, SaslSettings};
