@@ -22,6 +22,8 @@ pub enum Error {
     /// The reply's bytes are not what the operation answers.
     Decode(DecodeError),
     Frame(FrameError),
+    /// The server does not speak SASL, or did not show that it knows the password.
+    Unproved,
     /// A reply came out of order.
     Order {
         expected: Option<Xid>,
@@ -56,6 +58,7 @@ impl fmt::Display for Error {
             Error::NoServer(why) => write!(f, "no server could be reached: {why}"),
             Error::Decode(e) => write!(f, "reply is not understood: {e:?}"),
             Error::Frame(e) => write!(f, "stream is not understood: {e:?}"),
+            Error::Unproved => f.write_str("the server does not prove itself by SASL"),
             Error::Order { expected, got } => {
                 write!(f, "reply to {got:?} where one to {expected:?} was due")
             }

@@ -12,6 +12,7 @@ mod call;
 mod connection;
 mod convenience;
 mod error;
+mod sasl;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::connection::{Connection, Event, Message, Reply, SessionKey};
 use super::error::Error;
+use super::sasl::Credentials;
 use super::watches::WatchBook;
 
 /// Between two rounds through the list of servers.
@@ -79,6 +80,7 @@ pub struct Client {
     answered: BTreeMap<Xid, Reply>,
     notices: VecDeque<Notice>,
     identities: Vec<(String, Vec<u8>)>,
+    pub(super) credentials: Option<Credentials>,
     book: WatchBook,
 }
 
@@ -106,6 +108,7 @@ impl Client {
             answered: BTreeMap::new(),
             notices: VecDeque::new(),
             identities: Vec::new(),
+            credentials: None,
             book: WatchBook::default(),
         };
         client.reopen()?;
@@ -198,6 +201,10 @@ impl Client {
         Ok(())
     }
 
+    pub(super) fn connect_patience(&self) -> Duration {
+        self.settings.connect_patience
+    }
+
     /// Ends the session.
     pub fn close(mut self) -> Result<(), Error> {
         self.call(&Call::CloseSession).map(|_| ())
@@ -263,7 +270,7 @@ impl Client {
         }
     }
 
-    fn take_in(&mut self, message: Message) {
+    pub(super) fn take_in(&mut self, message: Message) {
         match message {
             Message::Pong => {}
             Message::Event(event) => {
@@ -363,6 +370,7 @@ impl Client {
 
     /// Gives identities and watches again. Events caught up with come before the replies.
     fn introduce(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        self.prove_again(connection)?;
         for (scheme, auth) in &self.identities {
             connection.queue(&Call::Auth { scheme, auth });
         }

@@ -4,6 +4,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::*;
+use crate::auth::{Password, SaslAnswer, SaslExchange, SaslServer};
 use crate::base::{SessionId, Xid, Zxid};
 use crate::proto::{
     AddWatchMode, ConnectRequest, ConnectResponse, CreateMode, ErrorCode, EventKind, OpCode,
@@ -220,4 +221,67 @@ fn every_call_is_read_by_the_server_as_it_was_meant() {
             assert!(short.is_err(), "{call:?} writes more than is read");
         }
     }
+}
+
+/// Lets a client prove itself on this connection.
+fn prove(stream: &mut TcpStream, password: &str) {
+    let users = [("bob".to_owned(), Password(password.to_owned()))];
+    let mut server = SaslServer::new(&users.into(), [3; 32]);
+    let mut exchange = SaslExchange::default();
+    for _ in 0..2 {
+        let body = frame(stream);
+        let header = RequestHeader::read(&mut Reader::new(&body)).expect("a header");
+        assert_eq!(header.op, OpCode::Sasl.number());
+        let Ok(Request::Sasl { token: Some(token) }) = Request::read(OpCode::Sasl, &body[8..])
+        else {
+            panic!("a token");
+        };
+        let from = "127.0.0.1".parse().expect("an address");
+        let token = match server.answer(&mut exchange, token, from, crate::base::Instant(0)) {
+            SaslAnswer::Challenge(token) | SaslAnswer::Proved { token, .. } => token,
+            other => panic!("{other:?}"),
+        };
+        let mut out = Vec::new();
+        write_reply(&mut out, header.xid, Zxid::ZERO, ErrorCode::Ok, |out| {
+            out.put_buffer(Some(&token));
+        });
+        stream.write_all(&out).expect("written");
+    }
+}
+
+#[test]
+fn a_session_proves_itself_on_each_of_its_connections() {
+    let (address, server) = serve(vec![
+        |stream| {
+            accept(stream, 7);
+            prove(stream, "secret");
+            let _ = stream.read(&mut [0; 1]);
+        },
+        |stream| {
+            accept(stream, 7);
+            prove(stream, "secret");
+            let _ = frame(stream);
+        },
+    ]);
+    let mut client = Client::open(Settings::new(vec![address])).expect("opened");
+    client.prove("bob", "secret").expect("proved");
+    client.disconnect();
+    client.submit(&Call::Ping).expect("opened again");
+    client.flush().expect("flushed");
+    server.join().expect("the server saw what it wanted");
+}
+
+#[test]
+fn a_server_that_does_not_speak_sasl_leaves_a_client_unproved() {
+    let (address, server) = serve(vec![|stream| {
+        accept(stream, 7);
+        let body = frame(stream);
+        let header = RequestHeader::read(&mut Reader::new(&body)).expect("a header");
+        let mut out = Vec::new();
+        write_reply(&mut out, header.xid, Zxid::ZERO, ErrorCode::Ok, |out| out.put_i32(-1));
+        stream.write_all(&out).expect("written");
+    }]);
+    let mut client = Client::open(Settings::new(vec![address])).expect("opened");
+    assert!(matches!(client.prove("bob", "secret"), Err(Error::Unproved)));
+    server.join().expect("the server saw what it wanted");
 }
