@@ -248,7 +248,7 @@ proptest! {
         let users = BTreeMap::from([(user.clone(), Password(password.clone()))]);
         let mut server = SaslServer::new(&users, [9; 32]);
         let answer = attempt(&mut server, &user, &password, NOW);
-        let is_proved = matches!(&answer, SaslAnswer::Proved { user: proved, .. } if *proved == user);
+        let is_proved = matches!(&answer, SaslAnswer::Proved { user: who, .. } if *who == user);
         prop_assert!(is_proved, "{answer:?}");
     }
 
