@@ -64,6 +64,10 @@ fn values_without_an_example_are_the_defaults() {
             panic!("{key} ({said}) is refused though it is the default");
         };
         config.system_properties.clear();
+        // It is the default, and of no use without another key.
+        if said.contains("does nothing alone") {
+            config.warnings.clear();
+        }
         assert_eq!(config, plain, "{key}");
     }
 }
