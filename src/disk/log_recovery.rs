@@ -28,9 +28,9 @@ pub fn replay_logs<D: Disk>(
 ) -> Result<Option<Zxid>, Fatal> {
     let unread = |e: io::Error| fatal("read the log in", &dirs.logs, &e);
     let mut logs = list_logs(disk, dirs).map_err(unread)?;
-    trim(disk, dirs, unsynced_bytes, &mut logs)?;
     let mark = read_small(disk, &dirs.mark()).map_err(unread)?;
     let mark = mark.and_then(|bytes| SideMark::parse(&bytes));
+    trim(disk, dirs, unsynced_bytes, mark, &mut logs)?;
     let mut replay = Replay { disk, dirs, unsynced_bytes, base, mark, last: None, each };
     let logs = logs_from(&logs, base);
     for (i, name) in logs.iter().enumerate() {
@@ -42,11 +42,13 @@ pub fn replay_logs<D: Disk>(
 }
 
 /// Removes the newest files as long as they hold no record: they were about to be begun when the
-/// machine stopped, and their names must not pass for a history that goes on.
+/// machine stopped, and their names must not pass for a history that goes on. A file that the
+/// side mark knows to be synced held records, whatever has become of its first one.
 fn trim<D: Disk>(
     disk: &mut D,
     dirs: &Dirs,
     unsynced_bytes: u64,
+    mark: Option<SideMark>,
     logs: &mut Vec<Zxid>,
 ) -> Result<(), Fatal> {
     while let Some(name) = logs.last() {
@@ -61,8 +63,9 @@ fn trim<D: Disk>(
             true => 0,
             false => reader.furthest(disk).map_err(unread)?.unwrap_or(0),
         };
+        let was_synced = synced_end(disk, mark, *name, &mut reader).map_err(unread)?.is_some();
         disk.close(file);
-        if has_record || opening == Opening::Foreign || reach > unsynced_bytes {
+        if has_record || was_synced || opening == Opening::Foreign || reach > unsynced_bytes {
             break;
         }
         warn!("Delete empty tail log file to recover from corruption file: {}", path.display());
@@ -70,6 +73,18 @@ fn trim<D: Disk>(
         logs.pop();
     }
     Ok(())
+}
+
+/// The offset up to which the side mark says that this file was synced.
+fn synced_end<D: Disk>(
+    disk: &mut D,
+    mark: Option<SideMark>,
+    name: Zxid,
+    reader: &mut SegmentReader,
+) -> io::Result<Option<u64>> {
+    let Some(mark) = mark.filter(|mark| mark.segment == name) else { return Ok(None) };
+    let place = Place { start: mark.start, end: mark.end, checksum: mark.checksum };
+    Ok(reader.holds(disk, place)?.then_some(mark.end))
 }
 
 struct Replay<'a, D: Disk> {
@@ -93,7 +108,7 @@ impl<D: Disk> Replay<'_, D> {
         if opening == Opening::Foreign {
             return Err(self.damaged(name, 0, "does not begin as a log file does"));
         }
-        let synced = self.synced(name, &mut reader).map_err(unread)?;
+        let synced = synced_end(self.disk, self.mark, name, &mut reader).map_err(unread)?;
         let last = match opening {
             Opening::Header => self.records(name, &mut reader)?,
             Opening::Missing | Opening::Foreign => None,
@@ -128,13 +143,6 @@ impl<D: Disk> Replay<'_, D> {
         };
         self.disk.close(file);
         kept.map_err(|e| fatal("make durable", &path, &e))
-    }
-
-    /// The offset up to which the side mark says that this file was synced.
-    fn synced(&mut self, name: Zxid, reader: &mut SegmentReader) -> io::Result<Option<u64>> {
-        let Some(mark) = self.mark.filter(|mark| mark.segment == name) else { return Ok(None) };
-        let place = Place { start: mark.start, end: mark.end, checksum: mark.checksum };
-        Ok(reader.holds(self.disk, place)?.then_some(mark.end))
     }
 
     /// Gives the txns of a file on: the zxid of its last record.
