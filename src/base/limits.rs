@@ -19,6 +19,10 @@ pub const CONN_BACKLOG_PAUSE: usize = 1024 * 1024;
 /// Unsent bytes after which a connection that only receives (notifications) is closed.
 pub const CONN_BACKLOG_CLOSE: usize = 64 * 1024 * 1024;
 
+/// The longest answer to one multiRead, which may name a large node as often as a frame has room
+/// for names: no connection may have more unsent.
+pub const MULTI_READ_BYTES: usize = CONN_BACKLOG_CLOSE;
+
 /// Half-received frames of all connections together: 100,000 connections times a legal partial
 /// frame would be 100 GB. The largest holder is closed first.
 pub const PARTIAL_FRAMES_BYTES: usize = 256 * 1024 * 1024;

@@ -189,6 +189,13 @@ fn behind_snapshot<D: Disk>(
              0x{zxid:x}, which might lead to inconsistent state"
         );
     }
+    if last_logged > LAST_ZXID {
+        return Err(Fatal::LogDamaged(format!(
+            "{} holds zxid 0x{last_logged:x}, behind which no history can go on; a file's name or \
+             a record is wrong",
+            dirs.logs.display()
+        )));
+    }
     let (accepted_epoch, current_epoch) = epochs(disk, dirs, last_logged)?;
     Ok(Recovered {
         state: replay.state,
@@ -430,3 +437,6 @@ fn write_durably<D: Disk>(disk: &mut D, dirs: &Dirs, path: &Path, bytes: &[u8]) 
 
 /// Java looks at no more snapshots than this.
 const SNAPSHOTS_TRIED: usize = 100;
+
+/// Far beyond what any ensemble reaches, and far enough below the end for a life of writes.
+const LAST_ZXID: Zxid = Zxid(i64::MAX - (1 << 48));

@@ -83,6 +83,13 @@ fn snapshots_of_every_release_are_loaded_and_keep_their_digest() {
 }
 
 #[test]
+fn a_zxid_that_leaves_no_room_for_another_is_refused() {
+    let disk = disk_with(&[(i64::MAX, JAVA_EMPTY)], &[]);
+    let Err(Fatal::LogDamaged(text)) = recovered(&disk) else { panic!("not refused") };
+    assert!(text.contains("0x7fffffffffffffff"), "{text}");
+}
+
+#[test]
 fn a_broken_snapshot_gives_way_to_an_older_one() {
     let mut broken = JAVA_SNAPSHOT.to_vec();
     broken[300] ^= 1;
