@@ -4,12 +4,14 @@
 
 mod allocation;
 mod encode;
+mod proof;
 mod storage;
 mod text;
 mod wire;
 
 use std::sync::OnceLock;
 
+pub use proof::{jaas, sasl};
 pub use storage::{apply, packed, snapshot, txn_log};
 pub use text::config;
 pub use wire::{connect, frames, multi, request, words};

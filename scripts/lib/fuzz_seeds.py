@@ -1,6 +1,8 @@
 """Seeds of the fuzz targets, made from the golden bytes in the repository."""
 
+import base64
 import glob
+import hashlib
 import os
 import re
 import struct
@@ -158,6 +160,31 @@ def config(root):
             text = line.split()[0] if line.strip() else "-"
             if re.fullmatch(r"(?:[0-9a-f]{2})+", text):
                 yield bytes.fromhex(text)
+
+
+def jaas(root):
+    with open(os.path.join(root, "tests", "wire", "login.conf"), "rb") as file:
+        yield file.read()
+    for options in (b'a="x\\"\\101"', b"a=b user_c=d", b'a="${name}${/}${{x}}"', b"user_a=b//c\n"):
+        yield b"S /* */ { m.M required " + options + b"; n.N optional; };\nT { };"
+
+
+def sasl(root):
+    """Responses to the first challenge of a server whose seed is zeros, and those of clients."""
+    nonce = base64.b64encode(hashlib.sha256(bytes(32) + struct.pack(">Q", 1)).digest()[:30])
+    for user, password in ((b"bob", b"secret"), (b"bob", b"guess"), (b"eve", b"x")):
+        known = hashlib.md5(user + b":zk-sasl-md5:" + password).digest()
+        first = hashlib.md5(known + b":" + nonce + b":c").hexdigest().encode()
+        second = hashlib.md5(b"AUTHENTICATE:zookeeper/zk-sasl-md5").hexdigest().encode()
+        proof = hashlib.md5(b":".join([first, nonce, b"00000001", b"c", b"auth", second]))
+        yield (
+            b'charset=utf-8,username="%s",realm="zk-sasl-md5",nonce="%s",nc=00000001,cnonce="c",'
+            b'digest-uri="zookeeper/zk-sasl-md5",maxbuf=65536,response=%s,qop=auth,x="y"'
+            % (user, nonce, proof.hexdigest().encode())
+        )
+    for body in request(root):
+        if body[4:8] == struct.pack(">i", 102) and len(body) > 30:
+            yield body[12:]
 
 
 def keys(root):
