@@ -16,6 +16,7 @@
 //! | 2 P | [`state`] | the replicated state; `apply(txn)`; the snapshot cursor |
 //! | 2 P | [`auth`] | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
+//! | 2 P | [`stores`] | JKS, PKCS12 and PEM to keys and certificates; names of subjects |
 //! | 3 P | [`watch`] | changes to notifications |
 //! | 3 P | [`prepare`] | request + state + what is in flight to one txn or an error |
 //! | 4 P | `zab` | propose, durable, commit: positions and their order |
@@ -52,5 +53,6 @@ pub mod reactor;
 pub mod serve;
 pub mod session;
 pub mod state;
+pub mod stores;
 pub mod watch;
 pub mod zab;

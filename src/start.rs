@@ -11,7 +11,7 @@ use zkd::config::{Config, SnapshotCompression};
 use zkd::disk::{self, Recovered, StorageSettings, StorageThreads};
 use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
 use zkd::node::{Node, Start};
-use zkd::reactor::{Attended, Drained, Ended, Logging, Reactor, Storage, raise_limit};
+use zkd::reactor::{Attended, Drained, Ended, Logging, Ports, Reactor, Storage, raise_limit};
 use zkd::state::StateSettings;
 
 /// Runs the server until it ends: its exit status.
@@ -42,11 +42,6 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         );
     }
     let sasl = sasl(config)?;
-    if config.tls.is_used() {
-        let reason = "TLS is not built yet, and without it the server would be less safe than \
-                      this file asks for; remove secureClientPort and client.portUnification";
-        return Err(Fatal::InvalidInvocation(reason.to_owned()));
-    }
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
     if let Some(threshold_us) = slow_turn_us() {
@@ -87,8 +82,11 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         view.node_count,
         view.sessions
     );
-    let port = reactor.client_address().map(|address| address.port());
-    let mut node = Attended::new(node, port);
+    let ports = Ports {
+        plain: reactor.client_address().map(|address| address.port()),
+        secure: reactor.secure_address().map(|address| address.port()),
+    };
+    let mut node = Attended::new(node, ports);
     let storage = Threads(threads);
     match reactor.run(&mut node, &storage) {
         Ended::Finished => {
@@ -127,7 +125,11 @@ fn announce(config: &Config, reactor: &Reactor) {
     let logs = absolute(&config.storage.data_log_dir);
     let place = match reactor.client_address() {
         Some(address) => format!("binding to port {address}"),
-        None => "no port for clients".to_owned(),
+        None => "no port for plain clients".to_owned(),
+    };
+    let place = match reactor.secure_address() {
+        Some(address) => format!("{place}, TLS on {address}"),
+        None => place,
     };
     let text = format!("zkd {}: {place}, data in {data}", zkd::base::ANNOUNCED_VERSION);
     let text = if logs == data { text } else { format!("{text}, log in {logs}") };

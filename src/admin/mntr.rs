@@ -72,6 +72,7 @@ fn gauges(report: &Report<'_>, lines: &mut Lines<'_>) {
     lines.line("non_mtls_local_conn_count", stats.non_mtls_local_conns.0);
     // Not Apache's, and there only while it matters.
     lines.some("hanging_sync_ms", node.hanging_sync_ms);
+    lines.some("tls_certificate_days_left", net.certificate_days_left);
 }
 
 fn quotas(node: &NodeReport, lines: &mut Lines<'_>) {

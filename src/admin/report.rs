@@ -113,6 +113,8 @@ pub struct NetReport {
     pub open_files: i64,
     pub max_files: i64,
     pub outstanding_tls_handshakes: u64,
+    /// Whole days until the first of the server's certificates ends; negative behind that.
+    pub certificate_days_left: Option<i64>,
     pub connection_drop_probability: f64,
 }
 

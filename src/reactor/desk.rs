@@ -36,6 +36,20 @@ pub struct NetNews {
     pub refused: u64,
     /// Connections closed since the last turn because no session came.
     pub sessionless_expired: u64,
+    /// TLS handshakes under way, and since the last turn those that failed and those for which
+    /// there was no room.
+    pub handshakes: usize,
+    pub handshakes_failed: u64,
+    pub handshakes_exceeded: u64,
+    /// When the first of the server's certificates ends, in seconds since 1970.
+    pub certificate_not_after: Option<i64>,
+}
+
+/// Where clients find the server, by the port's kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    pub plain: Option<u16>,
+    pub secure: Option<u16>,
 }
 
 /// A node and the desk beside it.
@@ -45,8 +59,8 @@ pub struct Attended {
 }
 
 impl Attended {
-    pub fn new(node: Node, client_port: Option<u16>) -> Attended {
-        let desk = Desk::new(node.config(), client_port);
+    pub fn new(node: Node, ports: Ports) -> Attended {
+        let desk = Desk::new(node.config(), ports);
         Attended { node, desk }
     }
 }
@@ -61,8 +75,10 @@ impl Turn for Attended {
         let metrics = self.node.metrics_mut();
         metrics.connection_rejected.add(news.refused);
         metrics.sessionless_connections_expired.add(news.sessionless_expired);
+        metrics.unsuccessful_handshake.add(news.handshakes_failed);
+        metrics.tls_handshake_exceeded.add(news.handshakes_exceeded);
         self.desk.take(&mut self.node, now.mono, words, out);
-        self.desk.answer(&mut self.node, now, news.connections, out);
+        self.desk.answer(&mut self.node, now, news, out);
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
@@ -106,10 +122,10 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(config: &Config, client_port: Option<u16>) -> Desk {
+    fn new(config: &Config, ports: Ports) -> Desk {
         Desk {
             whitelist: Whitelist::of(|word| config.admin.words.permits(word)),
-            conf: super::surroundings::conf(config, client_port),
+            conf: super::surroundings::conf(config, ports),
             environment: super::surroundings::environment(),
             sessionless_ms: u64::try_from(config.clients.sessionless_timeout_ms).unwrap_or(0),
             trace_mask: DEFAULT_TRACE_MASK,
@@ -162,7 +178,7 @@ impl Desk {
     }
 
     /// Answers what can be answered now, as far as the turn's room goes.
-    fn answer(&mut self, node: &mut Node, now: Now, connections: usize, out: &mut Effects) {
+    fn answer(&mut self, node: &mut Node, now: Now, news: &NetNews, out: &mut Effects) {
         for _ in 0..self.waiting.len() {
             let Some(waiting) = self.waiting.pop_front() else { break };
             let is_late = now.mono.ms_since(waiting.since) >= WORD_MEASURE_MS;
@@ -171,7 +187,8 @@ impl Desk {
             if (waiting.measures && !is_late) || !has_room {
                 self.waiting.push_back(waiting);
             } else {
-                self.begin(&waiting, node, connections, out);
+                let net = super::surroundings::net_report(news, now);
+                self.begin(&waiting, node, net, out);
             }
         }
         let mut answers = std::mem::take(&mut self.answers);
@@ -179,8 +196,7 @@ impl Desk {
         self.answers = answers;
     }
 
-    fn begin(&mut self, waiting: &Waiting, node: &mut Node, connections: usize, out: &mut Effects) {
-        let net = super::surroundings::net_report(connections);
+    fn begin(&mut self, waiting: &Waiting, node: &mut Node, net: NetReport, out: &mut Effects) {
         let report = Report {
             serving: node.is_serving(),
             mode: Mode::Standalone,

@@ -30,7 +30,7 @@ impl Bench {
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
         let node = Node::new(&config, start, now, 7).expect("a node");
-        let attended = Attended::new(node, Some(2181));
+        let attended = Attended::new(node, Ports { plain: Some(2181), secure: None });
         let mut bench = Bench { attended, out: Effects::default(), now };
         let peer = "127.0.0.1:9".parse().expect("an address");
         bench.turn(

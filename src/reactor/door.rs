@@ -8,7 +8,7 @@ use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::base::{Fatal, Instant, limits::ACCEPT_REST_MS};
-use crate::config::Clients;
+use crate::config::{Clients, Tls};
 
 use super::limiter::Limiter;
 use super::links::Links;
@@ -27,6 +27,7 @@ pub struct Door {
     max_of_address: usize,
     max_in_all: usize,
     keep_alive: bool,
+    is_secure: bool,
     refusals: Limiter,
     shortages: Limiter,
 }
@@ -41,11 +42,39 @@ pub enum Knock {
 
 impl Door {
     pub fn open(clients: &Clients) -> Result<Door, Fatal> {
-        let address = address(clients)?;
+        Door::open_at(
+            clients,
+            Place {
+                port: clients.port.unwrap_or(0),
+                name: clients.address.as_deref(),
+                port_key: "clientPort",
+                name_key: "clientPortAddress",
+                is_secure: false,
+            },
+        )
+    }
+
+    /// The door for those who speak TLS and nothing else.
+    pub fn open_secure(clients: &Clients, tls: &Tls) -> Result<Door, Fatal> {
+        Door::open_at(
+            clients,
+            Place {
+                port: tls.port.unwrap_or(0),
+                name: tls.address.as_deref(),
+                port_key: "secureClientPort",
+                name_key: "secureClientPortAddress",
+                is_secure: true,
+            },
+        )
+    }
+
+    fn open_at(clients: &Clients, place: Place<'_>) -> Result<Door, Fatal> {
+        let address = address(&place)?;
         let listener = listen(address, clients.listen_backlog).map_err(|e| {
             Fatal::ClientBind(format!(
                 "cannot listen for clients on {address}: {e}; is another server running there? \
-                 clientPort and clientPortAddress choose another place"
+                 {} and {} choose another place",
+                place.port_key, place.name_key
             ))
         })?;
         Ok(Door {
@@ -57,6 +86,7 @@ impl Door {
             max_of_address: usize::try_from(clients.max_client_cnxns).unwrap_or(0),
             max_in_all: usize::try_from(clients.max_cnxns).unwrap_or(0),
             keep_alive: clients.tcp_keep_alive,
+            is_secure: place.is_secure,
             refusals: Limiter::default(),
             shortages: Limiter::default(),
         })
@@ -75,7 +105,9 @@ impl Door {
             self.refuse(now, || format!("Too many connections {count} - max is {max}"));
             return Knock::Refused;
         }
-        if self.max_of_address > 0 && links.count_of(peer.ip()) >= self.max_of_address {
+        if self.max_of_address > 0
+            && links.count_of(peer.ip(), self.is_secure) >= self.max_of_address
+        {
             let (ip, max) = (peer.ip(), self.max_of_address);
             self.refuse(now, || format!("Too many connections from /{ip} - max is {max}"));
             return Knock::Refused;
@@ -140,16 +172,25 @@ fn reserve() -> Option<OwnedFd> {
     rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).ok()
 }
 
-fn address(clients: &Clients) -> Result<SocketAddr, Fatal> {
-    let port = clients.port.unwrap_or(0);
-    let Some(name) = &clients.address else {
+/// Where a door is, and which keys say so.
+struct Place<'a> {
+    port: u16,
+    name: Option<&'a str>,
+    port_key: &'a str,
+    name_key: &'a str,
+    is_secure: bool,
+}
+
+fn address(place: &Place<'_>) -> Result<SocketAddr, Fatal> {
+    let (port, key) = (place.port, place.name_key);
+    let Some(name) = place.name else {
         return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
     };
-    let found = (name.as_str(), port).to_socket_addrs().map(|mut all| all.next());
+    let found = (name, port).to_socket_addrs().map(|mut all| all.next());
     match found {
         Ok(Some(address)) => Ok(address),
-        Ok(None) => Err(Fatal::ClientBind(format!("clientPortAddress {name} has no address"))),
-        Err(e) => Err(Fatal::ClientBind(format!("clientPortAddress {name} is not known: {e}"))),
+        Ok(None) => Err(Fatal::ClientBind(format!("{key} {name} has no address"))),
+        Err(e) => Err(Fatal::ClientBind(format!("{key} {name} is not known: {e}"))),
     }
 }
 

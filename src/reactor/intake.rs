@@ -1,6 +1,6 @@
 //! Reading: bytes of many connections into one scratch, frames cut where they lie.
 
-use std::io::{self, Read};
+use std::io;
 
 use crate::base::ConnId;
 use crate::base::limits::{CONN_INPUT_BYTES, TURN_INPUT_BYTES};
@@ -119,7 +119,7 @@ impl Intake {
         let wanted = room.min(CONN_INPUT_BYTES).min(TURN_INPUT_BYTES - self.taken);
         let (head, rest) = self.scratch[from..].split_at_mut(prefix);
         head.copy_from_slice(&link.partial[..prefix]);
-        let count = match link.stream.read(&mut rest[..wanted]) {
+        let count = match link.wire.read(&mut link.stream, &mut rest[..wanted]) {
             Ok(0) => return Outcome::Over(CloseReason::PeerClosed),
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Outcome::Drained,
@@ -137,6 +137,8 @@ impl Intake {
         match taken {
             Err(FrameError::Length(length)) => Outcome::Over(CloseReason::BadLength(length)),
             Ok(()) if link.input == Input::Deaf => Outcome::Drained,
+            // Short reads of TLS say nothing: records are cut another way than reads.
+            Ok(()) if link.wire.is_tls() => Outcome::More,
             Ok(()) if count == wanted || link.is_half_closed => Outcome::More,
             Ok(()) => Outcome::Drained,
         }

@@ -9,6 +9,7 @@ use slab::Slab;
 use crate::base::{ConnId, Instant};
 
 use super::backlog::{Backlog, Pool};
+use super::tls::{Meeting, Wire};
 
 /// What a connection's input is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,11 @@ pub struct Link {
     pub id: ConnId,
     pub stream: TcpStream,
     pub peer: IpAddr,
+    /// It came through the door for TLS.
+    pub is_secure_door: bool,
+    pub wire: Wire,
+    /// Who it is, until the node knows.
+    pub meeting: Option<Box<Meeting>>,
     pub input: Input,
     pub life: Life,
     /// The kernel has not said yet that there is nothing to read, or no room to write.
@@ -64,7 +70,7 @@ impl Link {
 pub struct Links {
     slab: Slab<Link>,
     next_generation: u32,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<(IpAddr, bool), usize>,
     dead: Vec<u32>,
     alive: usize,
     /// Capacity of every half-received frame.
@@ -73,7 +79,13 @@ pub struct Links {
 }
 
 impl Links {
-    pub fn insert(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) -> ConnId {
+    pub fn insert(
+        &mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        is_secure_door: bool,
+        now: Instant,
+    ) -> ConnId {
         self.next_generation = self.next_generation.wrapping_add(1);
         let entry = self.slab.vacant_entry();
         let id = ConnId { index: entry.key() as u32, generation: self.next_generation };
@@ -82,6 +94,9 @@ impl Links {
             id,
             stream,
             peer,
+            is_secure_door,
+            wire: Wire::Plain,
+            meeting: None,
             input: Input::Fresh,
             life: Life::Open,
             is_readable: false,
@@ -97,14 +112,14 @@ impl Links {
             sends: None,
             is_dirty: false,
         });
-        *self.by_address.entry(peer).or_default() += 1;
+        *self.by_address.entry((peer, is_secure_door)).or_default() += 1;
         self.alive += 1;
         id
     }
 
-    /// Connections of one address.
-    pub fn count_of(&self, address: IpAddr) -> usize {
-        self.by_address.get(&address).copied().unwrap_or(0)
+    /// Connections of one address through one of the doors.
+    pub fn count_of(&self, address: IpAddr, is_secure_door: bool) -> usize {
+        self.by_address.get(&(address, is_secure_door)).copied().unwrap_or(0)
     }
 
     /// Connections that are not told closed.
@@ -143,10 +158,11 @@ impl Links {
         self.partial_bytes -= link.partial.capacity();
         link.partial = Vec::new();
         self.alive -= 1;
-        let count = self.by_address.get_mut(&link.peer).expect("counted at its accept");
+        let place = (link.peer, link.is_secure_door);
+        let count = self.by_address.get_mut(&place).expect("counted at its accept");
         *count -= 1;
         if *count == 0 {
-            self.by_address.remove(&link.peer);
+            self.by_address.remove(&place);
         }
         self.dead.push(index);
     }

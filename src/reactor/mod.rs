@@ -22,6 +22,7 @@ mod signals;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod words;
 
 use std::collections::VecDeque;
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use mio::{Interest, Poll, Token, Waker};
 
-use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS};
+use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS, HANDSHAKES_PER_TURN};
 use crate::base::{Fatal, Instant, Now};
 use crate::config::Config;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
@@ -40,7 +41,7 @@ use crate::node::{CloseReason, Effects, Event};
 
 use clock::Clock;
 use deadlines::Deadlines;
-pub use desk::{Asked, Attended, NetNews};
+pub use desk::{Asked, Attended, NetNews, Ports};
 use door::{Door, Knock};
 use intake::{Intake, Outcome};
 pub use limiter::{Limiter, Permit};
@@ -51,6 +52,7 @@ pub use open_files::raise_limit;
 use pace::Pace;
 use sends::Sends;
 use signals::SignalInput;
+use tls::{Handshakes, Keys, Meeting, Renewal, Wire};
 pub use words::{Opening, opening};
 
 /// What the reactor drives: a node, or what stands for one in a test.
@@ -89,7 +91,10 @@ pub struct Reactor {
     signals: Option<SignalInput>,
     notifier: Notifier,
     door: Option<Door>,
-    address: Option<SocketAddr>,
+    /// For those who speak TLS and nothing else.
+    secure_door: Option<Door>,
+    handshakes: Handshakes,
+    takes_both: bool,
     links: Links,
     intake: Intake,
     sends: Sends,
@@ -109,21 +114,26 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// Binds the client port; who connects from now on waits until `run`.
+    /// Binds the ports for clients; who connects from now on waits until `run`.
     pub fn open(config: &Config) -> Result<Reactor, Fatal> {
         let failed = |e: io::Error| Fatal::Unexpected(format!("polling cannot be set up: {e}"));
         let poll = Poll::new().map_err(failed)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
-        let mut door = match config.clients.port {
-            Some(_) => Some(Door::open(&config.clients)?),
-            None => None,
+        let renewal = match config.tls.is_used() {
+            true => Some(renewal(config, &poll, &waker)?),
+            false => None,
         };
-        let mut address = None;
-        if let Some(door) = &mut door {
-            let interest = Interest::READABLE;
-            poll.registry().register(&mut door.listener, DOOR, interest).map_err(failed)?;
-            address = door.listener.local_addr().ok();
+        let clients = &config.clients;
+        let mut door = clients.port.map(|_| Door::open(clients)).transpose()?;
+        let mut secure_door =
+            config.tls.port.map(|_| Door::open_secure(clients, &config.tls)).transpose()?;
+        for (door, token) in [(&mut door, DOOR), (&mut secure_door, SECURE_DOOR)] {
+            if let Some(door) = door {
+                let interest = Interest::READABLE;
+                poll.registry().register(&mut door.listener, token, interest).map_err(failed)?;
+            }
         }
+        let detection_ms = u64::try_from(config.tls.detection_timeout_ms).unwrap_or(0);
         let sessionless_ms = u64::try_from(config.clients.sessionless_timeout_ms).unwrap_or(0);
         Ok(Reactor {
             poll,
@@ -132,7 +142,9 @@ impl Reactor {
             signals: None,
             notifier: Notifier::default(),
             door,
-            address,
+            secure_door,
+            handshakes: Handshakes::new(renewal, detection_ms, config.tls.outstanding_handshakes),
+            takes_both: config.tls.port_unification,
             links: Links::default(),
             intake: Intake::new(config.admin.words.clone(), config.limits.jute_maxbuffer),
             sends: Sends::default(),
@@ -160,7 +172,12 @@ impl Reactor {
 
     /// Where clients find it, if there is a port for them.
     pub fn client_address(&self) -> Option<SocketAddr> {
-        self.address
+        self.door.as_ref()?.listener.local_addr().ok()
+    }
+
+    /// Where those find it who speak TLS alone.
+    pub fn secure_address(&self) -> Option<SocketAddr> {
+        self.secure_door.as_ref()?.listener.local_addr().ok()
     }
 
     /// Wakes the loop from another thread.
@@ -194,10 +211,13 @@ impl Reactor {
             let now = self.clock.read();
             self.notifier.alive(now.mono);
             self.take_readiness(&polled);
-            self.accept(now.mono);
+            self.renew_keys();
+            self.accept(false, now.mono);
+            self.accept(true, now.mono);
             self.flush_backlogs(now.mono);
-            self.read_ring();
+            self.read_ring(now.mono);
             self.end_overdue(now.mono);
+            self.end_slow_handshakes(now.mono);
             self.bound_partials(now.mono);
             if !self.ring.is_empty() {
                 self.intake.tell(Event::InputLeft);
@@ -230,28 +250,39 @@ impl Reactor {
         if self.has_work() || node.wants_turn() {
             return Some(Duration::ZERO);
         }
-        let rest = self.door.as_ref().and_then(|door| door.rests_until);
+        let rest = self.doors().filter_map(|door| door.rests_until).min();
         let due = [
             node.next_timeout(),
             self.sessionless.next(),
             self.closing.next(),
             self.notifier.next_due(),
             rest,
+            self.handshakes.next_due(),
         ];
         let due = due.into_iter().flatten().min()?;
         Some(Duration::from_nanos(due.ns_since(self.clock.read().mono)))
     }
 
     fn net_news(&mut self) -> NetNews {
-        let refused = self.door.as_mut().map_or(0, |door| std::mem::take(&mut door.refused));
+        let doors = [&mut self.door, &mut self.secure_door];
+        let refused = doors.into_iter().flatten().map(|door| std::mem::take(&mut door.refused));
+        let refused = refused.sum();
+        let tls = &mut self.handshakes;
         let sessionless_expired = std::mem::take(&mut self.sessionless_expired);
-        NetNews { connections: self.links.alive(), refused, sessionless_expired }
+        NetNews {
+            connections: self.links.alive(),
+            refused,
+            sessionless_expired,
+            handshakes: tls.under_way,
+            handshakes_failed: std::mem::take(&mut tls.failed),
+            handshakes_exceeded: std::mem::take(&mut tls.exceeded),
+            certificate_not_after: tls.renewal.as_ref().map(|renewal| renewal.keys.not_after),
+        }
     }
 
     fn has_work(&self) -> bool {
-        let door = self.door.as_ref();
         let somebody_knocks =
-            door.is_some_and(|d| d.is_ready && d.rests_until.is_none()) && !self.is_all_paused;
+            self.doors().any(|d| d.is_ready && d.rests_until.is_none()) && !self.is_all_paused;
         let may_read = !self.ring.is_empty() && !self.is_all_paused;
         somebody_knocks || may_read || self.intake.has_news() || !self.flushable.is_empty()
     }
@@ -261,13 +292,19 @@ impl Reactor {
             match event.token() {
                 WAKER => {}
                 SIGNALS => {
-                    if self.signals.as_mut().is_some_and(SignalInput::asks_to_end) {
-                        self.stop();
+                    let asked = self.signals.as_mut().map(SignalInput::asked);
+                    self.heed(asked.unwrap_or_default());
+                }
+                DOOR | SECURE_DOOR => {
+                    let is_secure = event.token() == SECURE_DOOR;
+                    let door = if is_secure { &mut self.secure_door } else { &mut self.door };
+                    if let Some(door) = door {
+                        door.is_ready = true;
                     }
                 }
-                DOOR => {
-                    if let Some(door) = &mut self.door {
-                        door.is_ready = true;
+                STORES => {
+                    if let Some(renewal) = &mut self.handshakes.renewal {
+                        renewal.on_change();
                     }
                 }
                 Token(index) => self.take_link_readiness(index as u32, event),
@@ -312,19 +349,45 @@ impl Reactor {
             self.is_stopping = true;
             self.notifier.stopping();
             self.door = None;
+            self.secure_door = None;
             self.intake.tell(Event::Shutdown);
         }
     }
 
-    fn accept(&mut self, now: Instant) {
-        let Some(door) = &mut self.door else { return };
+    fn doors(&self) -> impl Iterator<Item = &Door> {
+        [&self.door, &self.secure_door].into_iter().flatten()
+    }
+
+    fn heed(&mut self, asked: signals::Asked) {
+        if asked.to_end {
+            self.stop();
+        }
+        match &mut self.handshakes.renewal {
+            _ if !asked.to_renew => {}
+            Some(renewal) => renewal.begin(),
+            None => log::info!("SIGHUP changes nothing; the configuration is read at start"),
+        }
+    }
+
+    fn renew_keys(&mut self) {
+        self.handshakes.steps = HANDSHAKES_PER_TURN;
+        if let Some(renewal) = &mut self.handshakes.renewal {
+            renewal.take_arrival();
+        }
+    }
+
+    fn accept(&mut self, is_secure: bool, now: Instant) {
+        let door = if is_secure { &mut self.secure_door } else { &mut self.door };
+        let Some(door) = door else { return };
+        let has_meeting = is_secure || self.takes_both;
         if door.rests_until.is_some_and(|until| until <= now) {
             door.rests_until = None;
         }
+        let mut met = Vec::new();
         for _ in 0..ACCEPTS_PER_TURN {
             let may_open = door.is_ready && door.rests_until.is_none() && !self.is_all_paused;
             if !may_open {
-                return;
+                break;
             }
             let Knock::Guest(mut stream, peer) = door.accept(&self.links, now) else { continue };
             let token = Token(self.links.next_index());
@@ -333,16 +396,36 @@ impl Reactor {
             if self.poll.registry().register(&mut stream, token, interest).is_err() {
                 continue;
             }
-            let conn = self.links.insert(stream, peer, now);
+            if has_meeting && !self.handshakes.has_room() {
+                self.handshakes.exceeded += 1;
+                continue;
+            }
+            let conn = self.links.insert(stream, peer, is_secure, now);
             if self.sessionless.delay_ms() > 0 {
                 self.sessionless.add(conn, now);
             }
-            self.intake.tell(Event::Accepted { conn, peer, local, secure: false, subject: None });
+            if !has_meeting {
+                let (secure, subject) = (false, None);
+                self.intake.tell(Event::Accepted { conn, peer, local, secure, subject });
+                continue;
+            }
+            let link = self.links.find(conn).expect("inserted just now");
+            link.meeting = Some(Box::new(Meeting { peer, local }));
+            link.wire = Wire::Unclear;
+            self.handshakes.under_way += 1;
+            met.push(conn);
+        }
+
+        for conn in met {
+            match is_secure {
+                true => self.begin_tls(conn.index, now),
+                false => self.handshakes.detections.add(conn, now),
+            }
         }
     }
 
     /// Reads every connection of the ring once, as far as the turn's budget goes.
-    fn read_ring(&mut self) {
+    fn read_ring(&mut self, now: Instant) {
         if self.is_all_paused {
             return;
         }
@@ -356,6 +439,11 @@ impl Reactor {
             if !link.wants_reading() {
                 continue;
             }
+            if link.meeting.is_some() {
+                self.greet(index, now);
+                continue;
+            }
+            let is_tls = link.wire.is_tls();
             let held = link.partial.capacity();
             let outcome = self.intake.read(link);
             let holds = link.partial.capacity();
@@ -363,6 +451,9 @@ impl Reactor {
                 link.is_readable = false;
             }
             self.links.partial_bytes = self.links.partial_bytes + holds - held;
+            if is_tls {
+                self.say_what_tls_says(index, now);
+            }
             match outcome {
                 Outcome::Drained => {}
                 Outcome::More => self.enter_ring(index),
@@ -375,8 +466,13 @@ impl Reactor {
     fn end(&mut self, index: u32, reason: CloseReason) {
         let Some(link) = self.links.at(index) else { return };
         let conn = link.id;
+        let is_met = link.meeting.take().is_none();
         self.links.kill(index);
-        self.intake.tell(Event::Closed { conn, reason });
+        match is_met {
+            true => self.intake.tell(Event::Closed { conn, reason }),
+            // The node has never heard of it.
+            false => self.handshakes.under_way -= 1,
+        }
     }
 
     /// Connections that got no session in time, or that do not take their last bytes.
@@ -406,6 +502,15 @@ impl Reactor {
     }
 }
 
+/// The keys that TLS is spoken with; what is wrong with their files stops the start.
+fn renewal(config: &Config, poll: &Poll, waker: &Arc<Waker>) -> Result<Renewal, Fatal> {
+    let keys = Keys::load(&config.tls).map_err(Fatal::InvalidInvocation)?;
+    log::info!("TLS for clients with the certificate {}", keys.serial);
+    let mut renewal = Renewal::new(config.tls.clone(), keys, Arc::clone(waker));
+    renewal.watch(poll.registry(), STORES);
+    Ok(renewal)
+}
+
 /// The same allocation for events that borrow another turn.
 fn recycle<'b>(mut events: Vec<Event<'_>>) -> Vec<Event<'b>> {
     events.clear();
@@ -415,6 +520,8 @@ fn recycle<'b>(mut events: Vec<Event<'_>>) -> Vec<Event<'b>> {
 const WAKER: Token = Token(usize::MAX);
 const DOOR: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
+const SECURE_DOOR: Token = Token(usize::MAX - 3);
+const STORES: Token = Token(usize::MAX - 4);
 
 /// Readiness taken in one call; the rest comes with the next.
 const POLLED_EVENTS: usize = 1024;

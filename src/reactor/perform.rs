@@ -98,7 +98,7 @@ impl Reactor {
         self.flushable = flushable;
     }
 
-    fn conclude(&mut self, index: u32, sent: Sent) {
+    pub(super) fn conclude(&mut self, index: u32, sent: Sent) {
         let Some(link) = self.links.at(index) else { return };
         match sent {
             Sent::Fine => {

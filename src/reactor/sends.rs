@@ -11,6 +11,7 @@ use crate::node::{CloseReason, Event};
 
 use super::backlog::Pool;
 use super::links::{Life, Link};
+use super::tls::Wire;
 
 /// The ranges of this turn's arena, each connection's as a chain in order.
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ impl Sends {
     pub fn write(&self, link: &mut Link, pool: &mut Pool, arena: &[u8], now: Instant) -> Sent {
         link.is_dirty = false;
         let mut at = link.sends.take().map_or(NONE, |(first, _)| first);
-        if !link.backlog.is_empty() {
+        if !link.backlog.is_empty() || link.wire.is_tls() {
             self.keep(link, pool, arena, at, 0);
             return flush(link, pool, now);
         }
@@ -123,6 +124,19 @@ impl Sends {
 
     /// Copies the chain from `at`, without its first `gone` bytes, into the backlog.
     fn keep(&self, link: &mut Link, pool: &mut Pool, arena: &[u8], at: u32, mut gone: usize) {
+        if let Wire::Tls(session) = &mut link.wire {
+            let mut at = at;
+            while at != NONE {
+                let mut places = [IoSlice::new(&[]); SLICES];
+                let count = self.gather(arena, at, &mut places);
+                session.seal(&places[..count], &mut link.backlog, pool);
+                (0..count).for_each(|_| at = self.ranges[at as usize].next);
+            }
+            if link.life == Life::Flushing {
+                session.close(&mut link.backlog, pool);
+            }
+            return;
+        }
         let mut at = at;
         while at != NONE {
             let Segment { range, next } = &self.ranges[at as usize];

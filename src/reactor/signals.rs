@@ -9,13 +9,22 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::base::Fatal;
 
+/// What an operator asks for by signals.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    pub to_end: bool,
+    /// To read the TLS stores again.
+    pub to_renew: bool,
+}
+
 pub struct SignalInput {
     signals: Signals,
 }
 
 impl SignalInput {
     /// From here on SIGTERM and SIGINT ask for an orderly end and a second one ends the process
-    /// on the spot, even one that hangs; SIGHUP and SIGPIPE change nothing.
+    /// on the spot, even one that hangs; SIGHUP asks for new
+    /// TLS stores and SIGPIPE for nothing.
     pub fn register(registry: &Registry, token: Token) -> Result<SignalInput, Fatal> {
         let failed = |e| Fatal::Unexpected(format!("signals cannot be handled: {e}"));
         let asked = Arc::new(AtomicBool::new(false));
@@ -34,16 +43,16 @@ impl SignalInput {
         Ok(SignalInput { signals })
     }
 
-    /// Whether the process was asked to end since the last call.
-    pub fn asks_to_end(&mut self) -> bool {
-        let mut ends = false;
+    /// What the process was asked for since the last call.
+    pub fn asked(&mut self) -> Asked {
+        let mut asked = Asked::default();
         for signal in self.signals.pending() {
             match signal {
-                SIGTERM | SIGINT => ends = true,
-                SIGHUP => log::info!("SIGHUP changes nothing; the configuration is read at start"),
+                SIGTERM | SIGINT => asked.to_end = true,
+                SIGHUP => asked.to_renew = true,
                 _ => {}
             }
         }
-        ends
+        asked
     }
 }

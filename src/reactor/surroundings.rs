@@ -5,14 +5,17 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 
 use crate::admin::{Conf, Environment, NetReport};
+use crate::base::Now;
 use crate::config::Config;
 
+use super::{NetNews, Ports};
+
 /// The settings as `conf` shows them.
-pub fn conf(config: &Config, client_port: Option<u16>) -> Conf {
+pub fn conf(config: &Config, ports: Ports) -> Conf {
     let clients = &config.clients;
     Conf {
-        client_port: client_port.map_or(-1, i32::from),
-        secure_client_port: -1,
+        client_port: ports.plain.map_or(-1, i32::from),
+        secure_client_port: ports.secure.map_or(-1, i32::from),
         data_dir: version_dir(&config.storage.data_dir),
         data_log_dir: version_dir(&config.storage.data_log_dir),
         tick_time_ms: i64::from(config.tick_time_ms),
@@ -56,12 +59,17 @@ pub fn environment() -> Environment {
 }
 
 /// What the sockets are worth in numbers.
-pub fn net_report(connections: usize) -> NetReport {
+pub fn net_report(news: &NetNews, now: Now) -> NetReport {
+    let connections = news.connections;
     let limit = getrlimit(Resource::Nofile).current;
     NetReport {
         connections: connections as u64,
         open_files: open_files(connections),
         max_files: limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX)),
+        outstanding_tls_handshakes: news.handshakes as u64,
+        certificate_days_left: news
+            .certificate_not_after
+            .map(|end| end.saturating_sub(now.wall.0 / 1000).div_euclid(SECONDS_OF_A_DAY)),
         ..NetReport::default()
     }
 }
@@ -72,3 +80,5 @@ fn open_files(connections: usize) -> i64 {
     let told = std::fs::metadata("/proc/self/fd").map_or(0, |meta| meta.len());
     i64::try_from(told.max(connections as u64)).unwrap_or(i64::MAX)
 }
+
+const SECONDS_OF_A_DAY: i64 = 86_400;

@@ -14,6 +14,7 @@ const ROOMS: [(&str, u8, bool); 19] = [
     ("proto", 1, true),
     ("members", 1, true),
     ("config", 2, true),
+    ("stores", 2, true),
     ("state", 2, true),
     ("auth", 2, true),
     ("history", 2, true),
