@@ -4,7 +4,7 @@
 //! session closed, then a restart, which takes the snapshot.
 
 use crate::base::Zxid;
-use crate::proto::{Acl, Entry, Txn, Writer};
+use crate::proto::{Acl, Entry, PathList, Txn, Writer};
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn a_java_log_says_what_was_done() {
     }
     let last = last.unwrap();
     assert_eq!(last.header.zxid, Zxid(0xe));
-    assert_eq!(last.txn, Txn::CloseSession { paths: Some(vec!["/eph".to_owned()]) });
+    assert_eq!(last.txn, Txn::CloseSession { paths: Some(PathList::from_iter(["/eph"])) });
 }
 
 #[test]

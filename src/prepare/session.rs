@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::proto::Txn;
+use crate::proto::{PathList, Txn};
 use crate::state::NodeId;
 
 use super::encoded_bytes;
 use super::scene::{Scene, parent_of};
 
-/// Never refused: who may close a session is asked before. The list has a settled order, since
-/// every server deletes and notifies in that order.
+/// Never refused: who may close a session is asked before. Every server deletes and notifies in
+/// the order of the list.
 pub(super) fn close(scene: &mut Scene<'_>) -> Txn {
     let mut paths = take_settled(scene);
-    paths.append(&mut take_in_flight(scene));
-    paths.sort_unstable();
+    take_in_flight(scene, &mut paths);
     let list = Txn::CloseSession { paths: Some(paths) };
     let is_listed =
         scene.settings.close_session_txn && encoded_bytes(&list) <= scene.settings.max_txn_bytes;
@@ -23,12 +22,12 @@ pub(super) fn close(scene: &mut Scene<'_>) -> Txn {
 
 /// Takes away what the session owns in the state and nothing in flight touches: one word of the
 /// overlay for all of them, and one change of each parent, since there may be a hundred thousand.
-fn take_settled(scene: &mut Scene<'_>) -> Vec<String> {
+fn take_settled(scene: &mut Scene<'_>) -> PathList {
     let (session, state) = (scene.who.session, scene.state);
     if scene.overlay.closes(session) {
-        return Vec::new();
+        return PathList::default();
     }
-    let (mut paths, mut digests) = (Vec::new(), 0u64);
+    let (mut paths, mut digests) = (PathList::default(), 0u64);
     let mut parents: BTreeMap<NodeId, usize> = BTreeMap::new();
     // Most lie beside the one before.
     let (mut parent, mut count, mut folder) = (NodeId::ROOT, 0, String::new());
@@ -37,19 +36,18 @@ fn take_settled(scene: &mut Scene<'_>) -> Vec<String> {
         if above != parent {
             *parents.entry(parent).or_default() += count;
             (parent, count) = (above, 0);
-            folder = state.node(parent).path();
+            folder = match parent {
+                NodeId::ROOT => String::new(),
+                _ => state.node(parent).path(),
+            };
         }
-        let name = node.name();
-        let mut path = String::with_capacity(folder.len() + 1 + name.len());
-        path.push_str(if parent == NodeId::ROOT { "" } else { &folder });
-        path.push('/');
-        path.push_str(name);
-        if scene.overlay.find(&path).is_some() {
+        paths.push_parts(&folder, "/", node.name());
+        if paths.last().is_some_and(|path| scene.overlay.find(path).is_some()) {
+            paths.pop();
             continue;
         }
         count += 1;
         digests = digests.wrapping_add(u64::from(node.digest()));
-        paths.push(path);
     }
     *parents.entry(parent).or_default() += count;
     for (parent, count) in parents.into_iter().filter(|(_, count)| *count > 0) {
@@ -63,8 +61,8 @@ fn take_settled(scene: &mut Scene<'_>) -> Vec<String> {
     paths
 }
 
-/// Takes away what the session owns among the changes in flight.
-fn take_in_flight(scene: &mut Scene<'_>) -> Vec<String> {
+/// Takes away what the session owns among the changes in flight, in the order of paths.
+fn take_in_flight(scene: &mut Scene<'_>, taken: &mut PathList) {
     let session = scene.who.session;
     let owned = scene
         .overlay
@@ -73,8 +71,8 @@ fn take_in_flight(scene: &mut Scene<'_>) -> Vec<String> {
     let paths: BTreeSet<String> = owned.map(|(path, _)| path.to_owned()).collect();
     for path in &paths {
         remove(scene, path);
+        taken.push(path);
     }
-    paths.into_iter().collect()
 }
 
 /// A node without a parent can only come from a damaged state; its deletion is listed all the

@@ -10,6 +10,7 @@ mod frame;
 mod jute;
 mod multi;
 mod path;
+mod paths;
 mod reply;
 mod request;
 mod txn;
@@ -22,6 +23,7 @@ pub use frame::{FrameError, Splitter, cut};
 pub use jute::{DecodeError, Reader, Writer};
 pub use multi::{MultiOp, MultiResult, write_header as write_multi_header};
 pub use path::{PathFault, parent_and_name, validate_path};
+pub use paths::PathList;
 pub use reply::{
     EventKind, KeeperState, ReplyHeader, Stat, begin_frame, end_frame, write_event, write_reply,
 };

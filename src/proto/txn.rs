@@ -4,6 +4,7 @@ use crate::base::{SessionId, WallMillis, Zxid};
 
 use super::acl::Acl;
 use super::jute::{DecodeError, Reader, Writer};
+use super::paths::PathList;
 use super::request::CreateKind;
 
 /// The version of the digest this server computes and compares.
@@ -59,7 +60,7 @@ pub enum Txn {
     },
     /// The ephemerals to delete; `None` in logs of before 3.6: whatever the session owns.
     CloseSession {
-        paths: Option<Vec<String>>,
+        paths: Option<PathList>,
     },
     Create(CreateTxn),
     Delete {
@@ -135,10 +136,7 @@ impl Txn {
         match self {
             Txn::CreateSession { timeout_ms } => out.put_i32(*timeout_ms),
             Txn::CloseSession { paths: None } => {}
-            Txn::CloseSession { paths: Some(paths) } => {
-                out.put_i32(paths.len() as i32);
-                paths.iter().for_each(|path| out.put_string(path));
-            }
+            Txn::CloseSession { paths: Some(paths) } => paths.write(out),
             Txn::Create(create) => create.write(out),
             Txn::Delete { path } | Txn::DeleteContainer { path } => out.put_string(path),
             Txn::SetData { path, data, version } | Txn::Reconfig { path, data, version } => {
@@ -165,7 +163,7 @@ impl Txn {
         Ok(match kind {
             kind::CREATE_SESSION => Txn::CreateSession { timeout_ms: r.i32()? },
             kind::CLOSE_SESSION if r.is_empty() => Txn::CloseSession { paths: None },
-            kind::CLOSE_SESSION => Txn::CloseSession { paths: Some(read_paths(r)?) },
+            kind::CLOSE_SESSION => Txn::CloseSession { paths: Some(PathList::read(r)?) },
             kind::CREATE => Txn::Create(CreateTxn::read(CreateKind::Create, r)?),
             kind::CREATE2 => Txn::Create(CreateTxn::read(CreateKind::Create2, r)?),
             kind::CREATE_CONTAINER => Txn::Create(CreateTxn::read(CreateKind::Container, r)?),
@@ -256,10 +254,6 @@ fn read_path(r: &mut Reader<'_>) -> Result<String, DecodeError> {
 
 fn read_set(r: &mut Reader<'_>) -> Result<(String, Option<Vec<u8>>, i32), DecodeError> {
     Ok((read_path(r)?, r.buffer()?.map(<[u8]>::to_vec), r.i32()?))
-}
-
-fn read_paths(r: &mut Reader<'_>) -> Result<Vec<String>, DecodeError> {
-    Ok(r.vector(4, read_path)?.unwrap_or_default())
 }
 
 fn write_parts(parts: &[SubTxn], out: &mut Vec<u8>) {

@@ -1,9 +1,11 @@
 //! What each txn does.
 
 use crate::base::{SessionId, Zxid};
-use crate::proto::{Acl, CreateKind, CreateTxn, ErrorCode, Stat, Txn, TxnHeader, parent_and_name};
+use crate::proto::{
+    Acl, CreateKind, CreateTxn, ErrorCode, PathList, Stat, Txn, TxnHeader, parent_and_name,
+};
 
-use super::nodes::{NONE, ROOT};
+use super::nodes::{NONE, ROOT, WARM_NODES};
 use super::{
     Applied, Change, Changes, DIGEST_LOG_ENTRIES, DIGEST_LOG_INTERVAL, Mode, NodeId, NodeStat,
     PartResult, State, container_owner, node_digest, node_digest_after, ttl_owner,
@@ -35,7 +37,7 @@ impl State {
     /// Deletes the ephemerals of sessions that do not exist, as of the last txn.
     pub fn kill_orphan_ephemerals(&mut self, changes: &mut Changes) {
         for session in self.orphans() {
-            self.delete_with_ephemerals(session, self.last_zxid, &[], changes);
+            self.delete_with_ephemerals(session, self.last_zxid, None, changes);
         }
     }
 
@@ -69,7 +71,7 @@ impl State {
                 Ok(Stat::default())
             }
             Txn::CloseSession { paths } => {
-                self.close_session(header, paths.as_deref().unwrap_or_default(), changes);
+                self.close_session(header, paths.as_ref(), changes);
                 Ok(Stat::default())
             }
             Txn::Create(create) => self.create(header, create, changes),
@@ -149,28 +151,25 @@ impl State {
     fn delete(&mut self, path: &str, zxid: Zxid, changes: &mut Changes) -> Outcome {
         let (parent_path, name) = place(path).ok_or(ErrorCode::NoNode)?;
         let parent = self.nodes.find(parent_path).ok_or(ErrorCode::NoNode)?;
-        self.delete_child(parent, name, path, zxid, changes)?;
+        self.lose_child(parent, zxid);
+        let id = self.nodes.child(parent, name).ok_or(ErrorCode::NoNode)?;
+        self.remove(id, path, changes);
         Ok(Stat::default())
     }
 
-    fn delete_child(
-        &mut self,
-        parent: u32,
-        name: &str,
-        path: &str,
-        zxid: Zxid,
-        changes: &mut Changes,
-    ) -> Result<(), ErrorCode> {
+    /// The parent's half of a delete, done whether the child is there or not.
+    fn lose_child(&mut self, parent: u32, zxid: Zxid) {
         if zxid > self.nodes.pzxid(parent) {
             self.change_stat(parent, |stat| stat.pzxid = zxid);
         }
-        let id = self.nodes.child(parent, name).ok_or(ErrorCode::NoNode)?;
+    }
+
+    fn remove(&mut self, id: u32, path: &str, changes: &mut Changes) {
         if self.nodes.first_child(id) == NONE {
             self.remove_leaf(id, path, changes);
         } else {
             self.remove_subtree(id, path, changes);
         }
-        Ok(())
     }
 
     /// Children are those of a later node of this name that an image held; their own txns follow
@@ -245,7 +244,12 @@ impl State {
 
     /// First the nodes the txn lists, whoever owns them: with them the txn replays the same over
     /// an image where a later session has the name. Then what else the session owns.
-    fn close_session(&mut self, header: &TxnHeader, paths: &[String], changes: &mut Changes) {
+    fn close_session(
+        &mut self,
+        header: &TxnHeader,
+        paths: Option<&PathList>,
+        changes: &mut Changes,
+    ) {
         self.delete_with_ephemerals(header.session, header.zxid, paths, changes);
         self.sessions.remove(&header.session);
         changes.push(Change::SessionClosed(header.session));
@@ -255,23 +259,37 @@ impl State {
         &mut self,
         session: SessionId,
         zxid: Zxid,
-        listed: &[String],
+        listed: Option<&PathList>,
         changes: &mut Changes,
     ) {
-        let owned = self.take_ephemerals(session);
-        self.delete_all(listed, zxid, changes);
-        let rest = owned.into_iter().filter(|id| self.is_ephemeral_of(*id, session));
-        // By path: one may go with another.
-        let rest: Vec<String> = rest.map(|id| self.nodes.path(id.0)).collect();
-        self.delete_all(&rest, zxid, changes);
+        let owned: Vec<NodeId> = self.take_ephemerals(session).into_iter().collect();
+        let met = listed.map_or(0, |listed| self.delete_all(listed, &owned, zxid, changes));
+        if met < owned.len() {
+            let rest = owned.into_iter().filter(|id| self.is_ephemeral_of(*id, session));
+            // By path: one may go with another.
+            let rest: PathList = rest.map(|id| self.nodes.path(id.0)).collect();
+            self.delete_all(&rest, &[], zxid, changes);
+        }
         self.closing = SessionId::NONE;
     }
 
     /// What is not there is passed over. Neighbours share a look for their parent: the delete of
-    /// a child leaves it where it is.
-    fn delete_all(&mut self, paths: &[String], zxid: Zxid, changes: &mut Changes) {
-        let mut last: Option<(&str, u32)> = None;
-        for path in paths {
+    /// a child leaves it where it is. `guesses` are nodes likely to be the ones meant, in the same
+    /// order: as long as they are, none is looked for, and memory is read in the order it lies.
+    /// How many of them were.
+    fn delete_all(
+        &mut self,
+        paths: &PathList,
+        guesses: &[NodeId],
+        zxid: Zxid,
+        changes: &mut Changes,
+    ) -> usize {
+        changes.reserve(paths.len(), paths.encoded_bytes());
+        let (mut last, mut met): (Option<(&str, u32)>, _) = (None, 0);
+        for (n, path) in paths.iter().enumerate() {
+            if n % WARM_NODES == 0 && n < guesses.len() {
+                self.nodes.warm(&guesses[n..guesses.len().min(n + WARM_NODES)]);
+            }
             let Some((parent_path, name)) = place(path) else { continue };
             let parent = match last {
                 Some((known, id)) if known == parent_path => id,
@@ -281,8 +299,15 @@ impl State {
                 },
             };
             last = Some((parent_path, parent));
-            _ = self.delete_child(parent, name, path, zxid, changes);
+            self.lose_child(parent, zxid);
+            let guess =
+                guesses.get(n).map(|id| id.0).filter(|id| self.nodes.is_child(*id, parent, name));
+            if let Some(id) = guess.or_else(|| self.nodes.child(parent, name)) {
+                self.remove(id, path, changes);
+                met += usize::from(guess.is_some());
+            }
         }
+        met
     }
 
     fn replace_acl(&mut self, id: u32, acl: &[Acl]) {

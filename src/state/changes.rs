@@ -1,6 +1,6 @@
 //! What applying a txn did: the answer for the client, the changes for the watches.
 
-use std::ops::Range;
+use std::sync::Arc;
 
 use crate::base::SessionId;
 use crate::proto::{ErrorCode, Stat};
@@ -69,10 +69,12 @@ pub enum Change<'a> {
     SessionCreated(SessionId),
 }
 
-/// Changes in the order they happened; all paths in one buffer.
+/// Changes in the order they happened: all paths in one buffer, each ACL once where neighbours
+/// share it. There may be a hundred thousand when a session closes.
 #[derive(Debug, Default)]
 pub struct Changes {
     paths: String,
+    acls: Vec<AclList>,
     list: Vec<Record>,
 }
 
@@ -80,25 +82,39 @@ pub struct Changes {
 enum Record {
     Created(Birth),
     Deleted(Birth),
-    Data { id: NodeId, path: Range<usize>, acl: AclList },
+    Data { id: NodeId, path: Place, acl: u32 },
     SessionClosed(SessionId),
     SessionCreated(SessionId),
 }
 
-/// A node that came or went.
+/// A node that came or went. The ACLs by their place in the list of them.
 #[derive(Debug)]
 struct Birth {
     id: NodeId,
-    path: Range<usize>,
+    path: Place,
     parent: NodeId,
-    acl: AclList,
-    parent_acl: AclList,
+    acl: u32,
+    parent_acl: u32,
+}
+
+/// Where a path lies in the buffer, which a txn's limit keeps below 4 GiB.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    end: u32,
 }
 
 impl Changes {
     pub fn clear(&mut self) {
         self.paths.clear();
+        self.acls.clear();
         self.list.clear();
+    }
+
+    /// Room for as many changes more with paths of so many bytes in all.
+    pub fn reserve(&mut self, changes: usize, path_bytes: usize) {
+        self.list.reserve(changes);
+        self.paths.reserve(path_bytes);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -113,24 +129,30 @@ impl Changes {
         self.list.iter().map(|record| match record {
             Record::Created(b) => Change::Created {
                 id: b.id,
-                path: &self.paths[b.path.clone()],
+                path: self.path(b.path),
                 parent: b.parent,
-                acl: &b.acl,
-                parent_acl: &b.parent_acl,
+                acl: &self.acls[b.acl as usize],
+                parent_acl: &self.acls[b.parent_acl as usize],
             },
             Record::Deleted(b) => Change::Deleted {
                 id: b.id,
-                path: &self.paths[b.path.clone()],
+                path: self.path(b.path),
                 parent: b.parent,
-                acl: &b.acl,
-                parent_acl: &b.parent_acl,
+                acl: &self.acls[b.acl as usize],
+                parent_acl: &self.acls[b.parent_acl as usize],
             },
-            Record::Data { id, path, acl } => {
-                Change::DataChanged { id: *id, path: &self.paths[path.clone()], acl }
-            }
+            Record::Data { id, path, acl } => Change::DataChanged {
+                id: *id,
+                path: self.path(*path),
+                acl: &self.acls[*acl as usize],
+            },
             Record::SessionClosed(id) => Change::SessionClosed(*id),
             Record::SessionCreated(id) => Change::SessionCreated(*id),
         })
+    }
+
+    fn path(&self, place: Place) -> &str {
+        &self.paths[place.start as usize..place.end as usize]
     }
 
     /// Adds a change as if it had just happened.
@@ -143,7 +165,7 @@ impl Changes {
                 Record::Deleted(self.birth(id, path, parent, acl, parent_acl))
             }
             Change::DataChanged { id, path, acl } => {
-                Record::Data { id, path: self.keep(path), acl: acl.clone() }
+                Record::Data { id, path: self.keep(path), acl: self.keep_acl(acl) }
             }
             Change::SessionClosed(id) => Record::SessionClosed(id),
             Change::SessionCreated(id) => Record::SessionCreated(id),
@@ -160,12 +182,25 @@ impl Changes {
         parent_acl: &AclList,
     ) -> Birth {
         let path = self.keep(path);
-        Birth { id, path, parent, acl: acl.clone(), parent_acl: parent_acl.clone() }
+        Birth { id, path, parent, acl: self.keep_acl(acl), parent_acl: self.keep_acl(parent_acl) }
     }
 
-    fn keep(&mut self, path: &str) -> Range<usize> {
+    fn keep(&mut self, path: &str) -> Place {
         let start = self.paths.len();
         self.paths.push_str(path);
-        start..self.paths.len()
+        let end = self.paths.len();
+        assert!(end <= u32::MAX as usize, "the paths of one txn are below 4 GiB");
+        Place { start: start as u32, end: end as u32 }
+    }
+
+    /// Its place among the ACLs; one of the last two, a node's and its parent's, most often.
+    fn keep_acl(&mut self, acl: &AclList) -> u32 {
+        let count = self.acls.len();
+        let recent = (count.saturating_sub(2)..count).find(|at| Arc::ptr_eq(&self.acls[*at], acl));
+        let at = recent.unwrap_or_else(|| {
+            self.acls.push(acl.clone());
+            count
+        });
+        at as u32
     }
 }

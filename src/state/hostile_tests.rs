@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::test_image::Image;
 use super::*;
 use crate::base::{WallMillis, limits};
-use crate::proto::{CreateKind, CreateTxn, ErrorCode, Txn, TxnHeader};
+use crate::proto::{CreateKind, CreateTxn, ErrorCode, PathList, Txn, TxnHeader};
 
 fn settings() -> impl Strategy<Value = StateSettings> {
     (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
@@ -86,7 +86,9 @@ fn txn() -> impl Strategy<Value = Txn> {
     let paths = prop::option::of(prop::collection::vec(path(), 0..4));
     let leaf = prop_oneof![
         1 => number().prop_map(|timeout_ms| Txn::CreateSession { timeout_ms }),
-        1 => paths.prop_map(|paths| Txn::CloseSession { paths }),
+        1 => paths.prop_map(|paths: Option<Vec<String>>| {
+            Txn::CloseSession { paths: paths.map(PathList::from_iter) }
+        }),
         12 => create(),
         3 => path().prop_map(|path| Txn::Delete { path }),
         1 => path().prop_map(|path| Txn::DeleteContainer { path }),

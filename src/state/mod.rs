@@ -35,6 +35,7 @@ pub use acls::AclList;
 pub use changes::{Applied, Change, Changes, PartResult};
 pub use digest::{node_digest, node_digest_after};
 pub use loader::{LoadFault, StateLoader};
+pub use nodes::WARM_NODES;
 pub use owner::{OwnerKind, ReapLook, TTL_MAX_MS, container_owner, ttl_owner};
 pub use quota::{QuotaExceeded, QuotaLimits, QuotaView};
 pub use view::NodeRef;
@@ -160,6 +161,11 @@ impl State {
     /// The node at a path; "" and "/" are the root.
     pub fn find(&self, path: &str) -> Option<NodeId> {
         self.nodes.find(path).map(NodeId)
+    }
+
+    /// Makes looks for these paths, up to `WARM_NODES`, wait less.
+    pub fn warm<'a>(&self, paths: impl Iterator<Item = &'a str>) {
+        self.nodes.warm_paths(paths);
     }
 
     pub fn node(&self, id: NodeId) -> NodeRef<'_> {

@@ -170,7 +170,7 @@ impl Leader {
         let acl = vec![Acl::new(Perms(wish.who as i32), "world", "anyone")];
         match wish.what {
             0 => Txn::CreateSession { timeout_ms: 4000 },
-            1 => Txn::CloseSession { paths: Some(self.owned_by(wish.who)) },
+            1 => Txn::CloseSession { paths: Some(self.owned_by(wish.who).iter().collect()) },
             2 | 3 => Txn::Delete { path },
             4 | 5 => Txn::SetData { path, data, version: stat.version + 1 },
             6 => Txn::SetAcl { path, acl, version: stat.aversion + 1 },

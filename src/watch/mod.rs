@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::base::limits::WATCH_SWEEP_PLACES;
 use crate::base::{ConnId, Zxid};
 use crate::proto::{Acl, AddWatchMode, EventKind, SetWatches, parent_and_name};
-use crate::state::{Change, Changes, NodeId, State};
+use crate::state::{Change, Changes, NodeId, State, WARM_NODES};
 
 use holders::Flags;
 pub use listing::{ConnListing, Listed, PathListing};
@@ -41,6 +41,8 @@ pub trait Tree {
     /// Last change of its data, last change of its children.
     fn changed(&self, id: u32) -> (Zxid, Zxid);
     fn write_path(&self, id: u32, out: &mut String);
+    /// These are asked for next: what costs less for some at once may be done now.
+    fn expect<S: AsRef<str>>(&self, _paths: &[S]) {}
 }
 
 /// Takes one event for one connection; the ACL decides whether it may see it.
@@ -107,7 +109,8 @@ impl WatchTable {
         set: &SetWatches<'_>,
         deliver: &mut dyn FnMut(EventKind, &str),
     ) {
-        for path in &set.data {
+        for (n, path) in set.data.iter().enumerate() {
+            expect_some(tree, &set.data, n);
             match tree.id_of(path).map(|id| (id, tree.changed(id).0)) {
                 None => deliver(EventKind::NodeDeleted, path),
                 Some((_, at)) if at > set.relative_zxid => {
@@ -116,13 +119,15 @@ impl WatchTable {
                 Some((id, _)) => self.add_at(conn, Some(id), path, Flags::DATA_ONCE),
             }
         }
-        for path in &set.exist {
+        for (n, path) in set.exist.iter().enumerate() {
+            expect_some(tree, &set.exist, n);
             match tree.id_of(path) {
                 Some(_) => deliver(EventKind::NodeCreated, path),
                 None => self.add(conn, tree, path, Table::Data),
             }
         }
-        for path in &set.child {
+        for (n, path) in set.child.iter().enumerate() {
+            expect_some(tree, &set.child, n);
             match tree.id_of(path).map(|id| (id, tree.changed(id).1)) {
                 None => deliver(EventKind::NodeDeleted, path),
                 Some((_, at)) if at > set.relative_zxid => {
@@ -326,6 +331,17 @@ impl Tree for State {
 
     fn write_path(&self, id: u32, out: &mut String) {
         self.node(NodeId::from_index(id)).write_path(out);
+    }
+
+    fn expect<S: AsRef<str>>(&self, paths: &[S]) {
+        self.warm(paths.iter().map(AsRef::as_ref));
+    }
+}
+
+/// Announces the next few paths of a list once each.
+fn expect_some<S: AsRef<str>>(tree: &impl Tree, list: &[S], at: usize) {
+    if at % WARM_NODES == 0 {
+        tree.expect(&list[at..list.len().min(at + WARM_NODES)]);
     }
 }
 

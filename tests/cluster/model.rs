@@ -82,7 +82,7 @@ impl Model {
                     .map(|(path, _)| path.clone())
                     .collect();
                 if let Some(paths) = paths {
-                    let listed: BTreeSet<String> = paths.iter().cloned().collect();
+                    let listed: BTreeSet<String> = paths.iter().map(str::to_owned).collect();
                     assert_eq!(listed, mine, "a session's close lists exactly its ephemerals");
                 }
                 mine.iter().for_each(|path| self.delete(path, header));

@@ -1,5 +1,7 @@
 //! Random requests, several in flight, against the model; and requests out of noise.
 
+use std::collections::BTreeSet;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -117,7 +119,10 @@ fn stated(txn: &Txn) -> Outcome {
         Txn::SetData { version, .. } | Txn::SetAcl { version, .. } | Txn::Check { version, .. } => {
             vec![version.to_string()]
         }
-        Txn::CloseSession { paths } => paths.clone().expect("a list"),
+        Txn::CloseSession { paths } => {
+            let listed: BTreeSet<&str> = paths.as_ref().expect("a list").iter().collect();
+            listed.into_iter().map(str::to_owned).collect()
+        }
         Txn::Multi(parts) => parts.iter().flat_map(|p| stated(p).expect("no error")).collect(),
         _ => Vec::new(),
     })

@@ -1,7 +1,7 @@
 //! The rules one by one: which code, in which order, and what stays of a refusal.
 
 use crate::auth::Identities;
-use crate::proto::{Create, CreateKind, ErrorCode, MultiOp, RawAcl, Request, Txn};
+use crate::proto::{Create, CreateKind, ErrorCode, MultiOp, PathList, RawAcl, Request, Txn};
 
 use super::bench::{Bench, Caller, code, open_acl, raw};
 use crate::prepare::eager_refusal;
@@ -160,14 +160,14 @@ fn a_closing_session_takes_what_it_is_still_creating() {
     bench.prepare(&you, &create("/p/yours", 1));
     bench.prepare(&me, &delete("/p/gone", -1));
     let close = bench.prepare(&me, &Request::CloseSession);
-    let listed = vec!["/p/new".to_owned(), "/p/old".to_owned()];
+    let listed = PathList::from_iter(["/p/old", "/p/new"]);
     assert_eq!(close.txn, Txn::CloseSession { paths: Some(listed) });
     assert_eq!(code(&bench.prepare(&you, &set("/p/old", b"x", -1)).txn), -101);
     for path in ["/p/new", "/p/old"] {
         assert_eq!(code(&bench.prepare(&you, &create(path, 1)).txn), 0);
     }
     let again = bench.prepare(&me, &Request::CloseSession).txn;
-    assert_eq!(again, Txn::CloseSession { paths: Some(Vec::new()) }, "nothing is left");
+    assert_eq!(again, Txn::CloseSession { paths: Some(PathList::default()) }, "nothing is left");
     bench.prepare(&you, &delete("/p/new", -1));
     bench.prepare(&you, &delete("/p/old", -1));
     bench.prepare(&you, &delete("/p/yours", -1));
