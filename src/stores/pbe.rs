@@ -8,19 +8,39 @@ use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use super::StoreError;
 use super::der::{self, Reader};
 
+/// How many rounds of derivation one store may ask for, all its parts together.
+pub struct Rounds {
+    left: u32,
+}
+
+impl Rounds {
+    /// Some seconds: a hundred parts with as many as keytool has, a few with what is advised now.
+    pub fn of_a_store() -> Rounds {
+        Rounds { left: 5_000_000 }
+    }
+
+    /// Takes a count from what is left; the count.
+    pub fn spend(&mut self, count: u32) -> Result<u32, StoreError> {
+        let left = self.left.checked_sub(count);
+        self.left = left.ok_or(StoreError::TooMuch("the rounds of its derivations"))?;
+        Ok(count)
+    }
+}
+
 /// Deciphers what an `AlgorithmIdentifier` describes.
 pub fn decrypt(
     algorithm: &mut Reader<'_>,
     sealed: &[u8],
     password: &str,
+    budget: &mut Rounds,
 ) -> Result<Vec<u8>, StoreError> {
     let oid = algorithm.take(der::OID)?;
     match oid {
-        PBES2 => pbes2(algorithm, sealed, password),
+        PBES2 => pbes2(algorithm, sealed, password, budget),
         SHA1_3DES | SHA1_2DES | SHA1_RC2_128 | SHA1_RC2_40 => {
             let mut parameters = algorithm.enter(der::SEQUENCE)?;
             let salt = parameters.take(der::OCTETS)?;
-            let rounds = parameters.count(ROUNDS)?;
+            let rounds = budget.spend(parameters.count(ROUNDS)?)?;
             of_pkcs12(oid, salt, rounds, sealed, password)
         }
         _ => Err(StoreError::Unknown(format!("the cipher {}", der::dotted(oid)))),
@@ -45,7 +65,12 @@ fn of_pkcs12(
     }
 }
 
-fn pbes2(algorithm: &mut Reader<'_>, sealed: &[u8], password: &str) -> Result<Vec<u8>, StoreError> {
+fn pbes2(
+    algorithm: &mut Reader<'_>,
+    sealed: &[u8],
+    password: &str,
+    budget: &mut Rounds,
+) -> Result<Vec<u8>, StoreError> {
     let mut parameters = algorithm.enter(der::SEQUENCE)?;
     let mut derivation = parameters.enter(der::SEQUENCE)?;
     let mut cipher = parameters.enter(der::SEQUENCE)?;
@@ -55,7 +80,7 @@ fn pbes2(algorithm: &mut Reader<'_>, sealed: &[u8], password: &str) -> Result<Ve
     }
     let mut derivation = derivation.enter(der::SEQUENCE)?;
     let salt = derivation.take(der::OCTETS)?;
-    let rounds = derivation.count(ROUNDS)?;
+    let rounds = budget.spend(derivation.count(ROUNDS)?)?;
     derivation.take_if(der::INTEGER);
     let hash = match derivation.take_if(der::SEQUENCE) {
         None => Hash::Sha1,

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::der::{self, Reader};
+use super::pbe::Rounds;
 use super::{Contents, ENTRIES, KeyEntry, PrivateKey, StoreError, pbe};
 
 /// A key and certificates in any order: the certificates are its chain, and trusted where the
@@ -12,6 +13,7 @@ pub fn open(bytes: &[u8], password: &str) -> Result<Contents, StoreError> {
     let text = std::str::from_utf8(bytes).map_err(|_| StoreError::Damaged("it is no text"))?;
     let mut contents = Contents::default();
     let mut keys = Vec::new();
+    let mut rounds = Rounds::of_a_store();
     let mut rest = text;
     while let Some(block) = next_block(&mut rest)? {
         if keys.len() + contents.trusted.len() + contents.revocations.len() >= ENTRIES {
@@ -26,7 +28,7 @@ pub fn open(bytes: &[u8], password: &str) -> Result<Contents, StoreError> {
             "RSA PRIVATE KEY" => keys.push(PrivateKey::Pkcs1(block.decoded()?)),
             "EC PRIVATE KEY" => keys.push(PrivateKey::Sec1(block.decoded()?)),
             "ENCRYPTED PRIVATE KEY" => {
-                keys.push(open_key(&block.decoded()?, password)?);
+                keys.push(open_key(&block.decoded()?, password, &mut rounds)?);
             }
             _ => {}
         }
@@ -37,11 +39,11 @@ pub fn open(bytes: &[u8], password: &str) -> Result<Contents, StoreError> {
     Ok(contents)
 }
 
-fn open_key(wrapped: &[u8], password: &str) -> Result<PrivateKey, StoreError> {
+fn open_key(wrapped: &[u8], password: &str, rounds: &mut Rounds) -> Result<PrivateKey, StoreError> {
     let mut info = Reader::new(wrapped).enter(der::SEQUENCE)?;
     let mut algorithm = info.enter(der::SEQUENCE)?;
     let sealed = info.take(der::OCTETS)?;
-    pbe::decrypt(&mut algorithm, sealed, password).map(PrivateKey::Pkcs8)
+    pbe::decrypt(&mut algorithm, sealed, password, rounds).map(PrivateKey::Pkcs8)
 }
 
 struct Block<'a> {

@@ -1,6 +1,7 @@
 //! PKCS12, as keytool and openssl write it: a sum over bags, most of them encrypted.
 
 use super::der::{self, Reader};
+use super::pbe::Rounds;
 use super::{Contents, ENTRIES, KeyEntry, PrivateKey, StoreError, certificate, pbe};
 
 pub fn open(bytes: &[u8], password: &str) -> Result<Contents, StoreError> {
@@ -12,11 +13,12 @@ pub fn open(bytes: &[u8], password: &str) -> Result<Contents, StoreError> {
     if safe.take(der::OID)? != DATA {
         return Err(StoreError::Unknown("a store with a signature of a key".to_owned()));
     }
+    let mut rounds = Rounds::of_a_store();
     let data = safe.enter(der::inner(0))?.take(der::OCTETS)?;
     if let Some(sum) = store.take_if(der::SEQUENCE) {
-        check_sum(&mut Reader::new(sum), data, password)?;
+        check_sum(&mut Reader::new(sum), data, password, &mut rounds)?;
     }
-    let mut bags = Bags::default();
+    let mut bags = Bags { keys: Vec::new(), certificates: Vec::new(), rounds };
     let mut safes = Reader::new(data).enter(der::SEQUENCE)?;
     while !safes.is_empty() {
         bags.take_safe(safes.enter(der::SEQUENCE)?, password)?;
@@ -24,13 +26,18 @@ pub fn open(bytes: &[u8], password: &str) -> Result<Contents, StoreError> {
     bags.contents()
 }
 
-fn check_sum(sum: &mut Reader<'_>, data: &[u8], password: &str) -> Result<(), StoreError> {
+fn check_sum(
+    sum: &mut Reader<'_>,
+    data: &[u8],
+    password: &str,
+    budget: &mut Rounds,
+) -> Result<(), StoreError> {
     let mut info = sum.enter(der::SEQUENCE)?;
     let digest = info.enter(der::SEQUENCE)?.take(der::OID)?;
     let told = info.take(der::OCTETS)?;
     let salt = sum.take(der::OCTETS)?;
     let rounds = match sum.take_if(der::INTEGER) {
-        Some(content) => der::number(content, pbe::ROUNDS)?,
+        Some(content) => budget.spend(der::number(content, pbe::ROUNDS)?)?,
         None => 1,
     };
     match pbe::store_sum(digest, password, salt, rounds, data)? == told {
@@ -39,10 +46,10 @@ fn check_sum(sum: &mut Reader<'_>, data: &[u8], password: &str) -> Result<(), St
     }
 }
 
-#[derive(Default)]
 struct Bags {
     keys: Vec<Vec<u8>>,
     certificates: Vec<Bag>,
+    rounds: Rounds,
 }
 
 struct Bag {
@@ -67,7 +74,7 @@ impl Bags {
                 content.take(der::OID)?;
                 let mut algorithm = content.enter(der::SEQUENCE)?;
                 let sealed = content.take(IMPLICIT_OCTETS)?;
-                let opened = pbe::decrypt(&mut algorithm, sealed, password)?;
+                let opened = pbe::decrypt(&mut algorithm, sealed, password, &mut self.rounds)?;
                 self.take_bags(&opened, password)
             }
             oid => Err(StoreError::Unknown(format!("a part of the kind {}", der::dotted(oid)))),
@@ -97,7 +104,7 @@ impl Bags {
                 let mut shrouded = value.enter(der::SEQUENCE)?;
                 let mut algorithm = shrouded.enter(der::SEQUENCE)?;
                 let sealed = shrouded.take(der::OCTETS)?;
-                self.keys.push(pbe::decrypt(&mut algorithm, sealed, password)?);
+                self.keys.push(pbe::decrypt(&mut algorithm, sealed, password, &mut self.rounds)?);
             }
             3 => {
                 let mut held = value.enter(der::SEQUENCE)?;
