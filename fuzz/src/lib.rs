@@ -6,6 +6,7 @@ mod allocation;
 mod encode;
 mod proof;
 mod storage;
+mod stores;
 mod text;
 mod wire;
 
@@ -13,6 +14,7 @@ use std::sync::OnceLock;
 
 pub use proof::{jaas, sasl};
 pub use storage::{apply, packed, snapshot, txn_log};
+pub use stores::stores;
 pub use text::config;
 pub use wire::{connect, frames, multi, request, words};
 

@@ -187,6 +187,12 @@ def sasl(root):
             yield body[12:]
 
 
+def stores(root):
+    for path in sorted(glob.glob(os.path.join(root, "src", "stores", "golden", "*"))):
+        with open(path, "rb") as file:
+            yield (b"\1" if path.endswith(".pem") else b"\0") + file.read()
+
+
 def keys(root):
     """The words of a dictionary: every key of the configuration."""
     with open(os.path.join(root, "src", "config", "keys.rs")) as file:
