@@ -31,15 +31,26 @@ def held(number):
     hold = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         hold.bind(f"\0zkd-test-port-{number}")
-        # Somebody who asks nobody may have it all the same.
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", number))
-            listener.listen()
-        return hold
     except OSError:
         hold.close()
         return None
+    # Somebody who asks nobody may have it all the same. It is looked up, not tried: a process that
+    # another thread starts just then would keep a socket of ours open until it runs.
+    if in_use(number):
+        hold.close()
+        return None
+    return hold
+
+
+def in_use(number):
+    for table in "/proc/net/tcp", "/proc/net/tcp6":
+        try:
+            with open(table) as file:
+                if any(line.split()[1].endswith(f":{number:04X}") for line in file):
+                    return True
+        except OSError:
+            pass  # without this family
+    return False
 
 
 def choice():

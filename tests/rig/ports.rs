@@ -3,7 +3,6 @@
 //! unix sockets. It is there for everybody who asks on this machine, and goes with its holder.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,10 +33,18 @@ impl Port {
     fn hold(number: u16) -> Option<Port> {
         let name = SocketAddr::from_abstract_name(format!("zkd-test-port-{number}"));
         let hold = UnixDatagram::bind_addr(&name.expect("a short name")).ok()?;
-        // Somebody who asks nobody may have it all the same.
-        TcpListener::bind(("127.0.0.1", number)).ok()?;
-        Some(Port { number, _hold: hold })
+        // Somebody who asks nobody may have it all the same. It is looked up, not tried: a process
+        // that another thread starts just then would keep a socket of ours open until it runs.
+        (!is_in_use(number)).then_some(Port { number, _hold: hold })
     }
+}
+
+fn is_in_use(number: u16) -> bool {
+    let local = format!(":{number:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        table.lines().any(|l| l.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&local)))
+    })
 }
 
 /// The first of the ports to choose from and how many there are.
