@@ -1,6 +1,7 @@
 //! Reads the log behind a snapshot, judges its end, and makes true what it read.
 
 use std::io;
+use std::path::Path;
 
 use log::warn;
 
@@ -170,9 +171,23 @@ impl<D: Disk> Replay<'_, D> {
                 let what = format!("holds a record that cannot be read ({e:?})");
                 self.damaged(name, place.start, &what)
             })?;
+            self.look_for_gap(before, zxid, &path);
             (self.each)(entry)?;
         }
         Ok(last)
+    }
+
+    /// Within an epoch each txn's zxid follows the one before. Java leaves a number out where a
+    /// request broke off halfway, so this stops nobody; but it may be a file that was taken away.
+    fn look_for_gap(&self, before: Option<Zxid>, zxid: Zxid, path: &Path) {
+        let known = before.unwrap_or_default().max(self.base);
+        if known.epoch() == zxid.epoch() && zxid.0 > known.0 + 1 {
+            warn!(
+                "{} goes on with zxid 0x{zxid:x}, and no file here has those behind 0x{known:x}: \
+                 if a log file was removed, what it held is missing",
+                path.display()
+            );
+        }
     }
 
     /// Makes the last file true: what may never have reached the disk is written again (after a

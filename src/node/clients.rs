@@ -116,6 +116,13 @@ impl Node {
                 if early.len() < limits::CONN_QUEUED_REQUESTS {
                     early.push_back(body.into());
                 } else {
+                    if self.odd_requests.admits(self.now.mono) {
+                        log::warn!(
+                            "Closing {}: more than {} requests behind its connect request",
+                            conn.peer,
+                            limits::CONN_QUEUED_REQUESTS
+                        );
+                    }
                     self.close(id, false, out);
                 }
             }
@@ -209,6 +216,9 @@ impl Node {
     /// The session is there: tell the client, take what it said meanwhile.
     pub(super) fn establish(&mut self, id: ConnId, out: &mut Effects) {
         let Some(conn) = self.conns.find(id) else { return };
+        if matches!(conn.phase, Phase::Closing) {
+            return;
+        }
         let response = ConnectResponse {
             timeout_ms: conn.timeout_ms,
             session: conn.session,

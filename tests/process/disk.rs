@@ -119,3 +119,29 @@ fn without_force_sync_only_the_ends_of_log_files_are_synced() {
         assert!(at_end >= 1 || lines.is_empty(), "what is left is synced at the end: {at_end}");
     }
 }
+
+/// Java leaves numbers out, too: this cannot stop a start, and must not pass in silence.
+#[test]
+fn a_log_file_that_was_taken_away_is_told_of() {
+    let mut folder = Folder::new();
+    for n in 0..3 {
+        let server = Server::start_by(folder, "", |_| {});
+        let mut client = server.client();
+        client.create(NewNode::persistent(&format!("/n{n}"), b"")).expect("created");
+        client.close().expect("closed");
+        folder = server.end();
+    }
+    let logs = folder.0.join("data/version-2");
+    let mut names: Vec<_> = fs::read_dir(&logs)
+        .expect("the data directory")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().contains("/log."))
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 3, "each start begins a file");
+    fs::remove_file(&names[1]).expect("removed");
+    let server = Server::start_by(folder, "", |_| {});
+    let text = server.await_log("if a log file was removed, what it held is missing");
+    assert_eq!(text.matches("if a log file was removed").count(), 1, "{text}");
+    server.end();
+}

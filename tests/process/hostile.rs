@@ -287,3 +287,15 @@ fn a_hundred_thousand_connects_and_drops_leave_a_server_that_answers() {
     assert!(lines < 2000, "a line for each is no log: {lines}");
     witness.end();
 }
+
+#[test]
+fn thousands_of_requests_behind_a_connect_request_cost_one_connection() {
+    let witness = Witness::start("");
+    let mut stream = witness.server.dial();
+    let pings: Vec<u8> = (0..20_000).flat_map(|_| request(-2, 11, &[])).collect();
+    // It may be closed before all of it is sent.
+    let _ = stream.write_all(&[hello(), pings].concat());
+    let answer = read_all(&mut stream);
+    assert!(answer.is_empty() || answer.len() >= 41, "half a handshake: {answer:?}");
+    witness.end();
+}
