@@ -9,12 +9,14 @@ mod jks;
 mod pbe;
 mod pem;
 mod pkcs12;
+mod signed;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 pub use certificate::{Certificate, DnError, subject_name};
+pub use signed::Signed;
 
 /// How a store is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

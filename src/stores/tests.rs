@@ -142,3 +142,23 @@ proptest! {
         let _ = open(format, &bytes, PASSWORD);
     }
 }
+
+#[test]
+fn a_certificate_is_taken_apart_whatever_its_version() {
+    let (old, new) = (golden!("older/genuine.der"), golden!("older/newer.der"));
+    let (old, new) = (Signed::parse(old).expect("sound"), Signed::parse(new).expect("sound"));
+    assert_eq!((old.version, new.version), (1, 3));
+    assert_eq!((old.key_info, old.subject), (new.key_info, new.subject));
+    let authority = Signed::parse(golden!("older/ca.der")).expect("sound");
+    assert_eq!((old.issuer, old.limits_names), (authority.subject, false));
+    assert!(Signed::parse(golden!("older/limited.der")).expect("sound").limits_names);
+}
+
+#[test]
+fn a_certificate_cut_short_or_lengthened_is_refused() {
+    let whole = golden!("older/newer.der");
+    for length in 0..whole.len() {
+        assert!(Signed::parse(&whole[..length]).is_err(), "{length} bytes");
+    }
+    assert!(Signed::parse(&[whole, &[0]].concat()).is_err());
+}

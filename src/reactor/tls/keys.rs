@@ -12,7 +12,7 @@ use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, versi
 use sha2::{Digest, Sha256};
 
 use crate::config::{ClientAuth, Store, StoreKind, Tls, TlsProtocol, TlsSuite};
-use crate::stores::{self, Certificate, Contents, Format, KeyEntry, PrivateKey};
+use crate::stores::{self, Certificate, Contents, Format, KeyEntry, PrivateKey, Signed};
 
 use super::guests::Guests;
 
@@ -155,13 +155,13 @@ fn certified(entries: Vec<KeyEntry>) -> Result<(Vec<Arc<CertifiedKey>>, Certific
              Ed25519 can"
                 .to_owned()
         })?;
-        let chain = chain.into_iter().map(CertificateDer::from).collect();
-        let pair = CertifiedKey::new(chain, key);
-        match pair.keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-            Err(_) => return Err("its certificate is another key's".to_owned()),
+        // Not rustls's own comparison, which reads no certificate of an older version.
+        let of_certificate = Signed::parse(&chain[0]).map_err(|e| e.to_string())?.key_info;
+        if key.public_key().is_some_and(|of_key| of_key.as_ref() != of_certificate) {
+            return Err("its certificate is another key's".to_owned());
         }
-        certified.push(Arc::new(pair));
+        let chain = chain.into_iter().map(CertificateDer::from).collect();
+        certified.push(Arc::new(CertifiedKey::new(chain, key)));
     }
     let first = first.ok_or("there is no private key in it")?;
     Ok((certified, first))

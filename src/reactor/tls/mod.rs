@@ -3,6 +3,7 @@
 mod greet;
 mod guests;
 mod keys;
+mod older;
 mod renewal;
 mod session;
 
