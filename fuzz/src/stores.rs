@@ -1,6 +1,6 @@
 //! Stores of keys and certificates, and the names in certificates.
 
-use zkd::stores::{self, Certificate, Format, PrivateKey};
+use zkd::stores::{self, Certificate, Format, PrivateKey, Signed};
 
 use crate::planted;
 
@@ -10,6 +10,7 @@ pub fn stores(data: &[u8]) {
     let format = if choice & 1 == 0 { Format::Java } else { Format::Pem };
     let _ = stores::open_revocations(data);
     let _ = Certificate::parse(data).map(|certificate| certificate.subject_name());
+    let _ = Signed::parse(data);
     if let Ok(name) = stores::subject_name(data) {
         planted(name.as_bytes());
     }

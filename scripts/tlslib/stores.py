@@ -40,22 +40,22 @@ class Maker:
         }[kind]
         run("openssl", "genpkey", "-out", self.at(f"{name}.key"), "-algorithm", *words)
 
-    def authority(self, name, subject, kind="ec"):
+    def authority(self, name, subject, kind="ec", more=()):
         self.key(name, kind)
         run("openssl", "req", "-x509", "-new", "-key", self.at(f"{name}.key"), "-days", "30",
-            "-subj", subject, "-out", self.at(f"{name}.pem"))
+            "-subj", subject, "-out", self.at(f"{name}.pem"), *more)
 
     def signed(self, name, subject, by, kind="ec", days="20", extension=SAN, ca=False):
         """NAME.key, NAME.crt and both in NAME.pem."""
         self.key(name, kind)
         self.serial += 1
         extension = "basicConstraints=critical,CA:TRUE" if ca else extension
-        write(self.at("ext"), extension, "\n")
+        write(self.at("ext"), extension or "", "\n")
         request = run("openssl", "req", "-new", "-key", self.at(f"{name}.key"), "-subj", subject,
                       "-utf8", "-multivalue-rdn")
         run("openssl", "x509", "-req", "-CA", self.at(f"{by}.pem"), "-CAkey",
-            self.at(f"{by}.key"), "-set_serial", str(self.serial), "-days", days, "-extfile",
-            self.at("ext"), "-out", self.at(f"{name}.crt"), input=request)
+            self.at(f"{by}.key"), "-set_serial", str(self.serial), "-days", days,
+            *(["-extfile", self.at("ext")] if extension else []), "-out", self.at(f"{name}.crt"), input=request)
         self.join(name)
 
     def join(self, name, *more):
@@ -95,6 +95,11 @@ def make(folder):
     m.signed("foreign", "/CN=foreign client", "foreign-ca")
     m.signed("expired", "/CN=expired", "ca", days="-1")
     m.authority("self", "/CN=self")
+    m.authority("lone", "/CN=guest", more=["-addext", "basicConstraints=critical,CA:FALSE"])
+    write(m.at("guest.pem"), read(m.at("lone.key")), read(m.at("lone.pem")))
+    m.signed("minted", "/C=DE/O=zkd/CN=client", "lone")
+    m.signed("minted-old", "/C=DE/O=zkd/CN=client", "lone", extension=None)
+    m.signed("old", "/CN=old", "ca", extension=None)
     write(m.at("self.pem"), read(m.at("self.key")), read(m.at("self.pem")))
     write(m.at("trust.pem"), read(m.at("ca.pem")))
     write(m.at("trust-two.pem"), read(m.at("foreign-ca.pem")), read(m.at("ca.pem")))
@@ -107,6 +112,8 @@ def make(folder):
     m.pkcs12("client", "client.p12", "-name", "client")
     m.keytool("JKS", "client.p12", "client.jks")
     m.trust("JKS", "trust.jks")
+    m.trust("JKS", "trust-guest.jks")
+    m.trust("JKS", "trust-guest.jks", "lone")
     m.trust("PKCS12", "trust-keytool.p12")
     run("openssl", "pkcs12", "-export", "-nokeys", "-in", m.at("ca.pem"), "-passout",
         f"pass:{PASSWORD}", "-out", m.at("trust-openssl.p12"))

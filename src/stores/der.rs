@@ -2,6 +2,7 @@
 
 use super::StoreError;
 
+pub const BOOLEAN: u8 = 0x01;
 pub const INTEGER: u8 = 0x02;
 pub const OCTETS: u8 = 0x04;
 pub const OID: u8 = 0x06;
@@ -11,6 +12,11 @@ pub const SET: u8 = 0x31;
 /// The context's own tag `n`, with elements in it.
 pub const fn inner(n: u8) -> u8 {
     0xa0 | n
+}
+
+/// The context's own tag `n`, with bytes in it.
+pub const fn bare(n: u8) -> u8 {
+    0x80 | n
 }
 
 /// One element: its tag, what is in it, and the whole of it.

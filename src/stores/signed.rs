@@ -20,6 +20,8 @@ pub struct Signed<'a> {
     pub algorithm: &'a [u8],
     pub signature: &'a [u8],
     pub limits_names: bool,
+    /// It may vouch for others: it says so, or is too old to say anything.
+    pub is_authority: bool,
 }
 
 impl Signed<'_> {
@@ -48,6 +50,7 @@ impl Signed<'_> {
         let mut info = Reader::new(key_info.whole).enter(der::SEQUENCE)?;
         let key_algorithm = info.take(der::SEQUENCE)?;
         let key = bits(&mut info)?;
+        let constraints = extension(parts, BASIC_CONSTRAINTS)?;
         Ok(Signed {
             version,
             issuer,
@@ -59,8 +62,28 @@ impl Signed<'_> {
             algorithm,
             signature,
             limits_names: message.content.windows(5).any(|bytes| bytes == NAME_CONSTRAINTS),
+            is_authority: version < 3
+                || constraints.is_some_and(|content| content.starts_with(YES)),
         })
     }
+}
+
+/// The content of an extension, whose value is a sequence; `parts` are behind the public key.
+fn extension<'a>(mut parts: Reader<'a>, name: &[u8]) -> Result<Option<&'a [u8]>, StoreError> {
+    parts.take_if(der::bare(1));
+    parts.take_if(der::bare(2));
+    let Some(list) = parts.take_if(der::inner(3)) else { return Ok(None) };
+    let mut list = Reader::new(list).enter(der::SEQUENCE)?;
+    while !list.is_empty() {
+        let mut one = list.enter(der::SEQUENCE)?;
+        let is_it = one.take(der::OID)? == name;
+        one.take_if(der::BOOLEAN);
+        let value = one.take(der::OCTETS)?;
+        if is_it {
+            return Reader::new(value).take(der::SEQUENCE).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// A string of bits that are whole bytes.
@@ -70,5 +93,8 @@ fn bits<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], StoreError> {
 }
 
 const BITS: u8 = 0x03;
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+/// "It is an authority", the first of the basic constraints.
+const YES: &[u8] = &[der::BOOLEAN, 1, 0xff];
 /// The encoded name of the extension; found elsewhere by chance it only makes us stricter.
 const NAME_CONSTRAINTS: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x1e];

@@ -152,6 +152,8 @@ fn a_certificate_is_taken_apart_whatever_its_version() {
     let authority = Signed::parse(golden!("older/ca.der")).expect("sound");
     assert_eq!((old.issuer, old.limits_names), (authority.subject, false));
     assert!(Signed::parse(golden!("older/limited.der")).expect("sound").limits_names);
+    let may_vouch = [old.is_authority, new.is_authority, authority.is_authority];
+    assert_eq!(may_vouch, [true, false, true], "too old to say, not said, said");
 }
 
 #[test]

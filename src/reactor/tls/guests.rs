@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use crate::config::ClientAuth;
-use crate::stores::Contents;
+use crate::stores::{Contents, Signed};
 
 use super::keys::provider;
 use super::older;
@@ -24,6 +24,11 @@ pub struct Guests {
     /// None: there is no trust store, so no certificate is trusted.
     chains: Option<Arc<dyn ClientCertVerifier>>,
     trusted: Vec<Vec<u8>>,
+    /// Those of the trusted that may vouch for others: whose certificate is trusted may come in,
+    /// and not bring others in under any name.
+    authorities: Vec<Vec<u8>>,
+    /// The names of all of them, from which clients choose what they show.
+    hints: Vec<DistinguishedName>,
     is_mandatory: bool,
     /// Lists of revoked certificates are looked at: a certificate in the store is too.
     has_lists: bool,
@@ -40,10 +45,16 @@ impl Guests {
         let algorithms = provider.signature_verification_algorithms;
         let trusted = trust.map(|contents| contents.trusted).unwrap_or_default();
         let mut roots = RootCertStore::empty();
-        let ders = trusted.iter().map(|der| CertificateDer::from(der.clone()));
+        let parsed = trusted.iter().filter_map(|der| Some((der, Signed::parse(der).ok()?)));
+        let (mut authorities, mut hints) = (Vec::new(), Vec::new());
+        for (der, signed) in parsed {
+            hints.push(DistinguishedName::from(signed.subject.to_vec()));
+            authorities.extend(signed.is_authority.then(|| der.clone()));
+        }
+        let ders = authorities.iter().map(|der| CertificateDer::from(der.clone()));
         let (_, odd) = roots.add_parsable_certificates(ders);
         if odd > 0 {
-            log::warn!("{odd} certificates of the trust store cannot vouch for others");
+            log::warn!("{odd} authorities of the trust store are of a form that is not understood");
         }
         let has_lists = !revocations.is_empty();
         let chains = match roots.is_empty() {
@@ -57,7 +68,7 @@ impl Guests {
             }
         };
         let is_mandatory = client_auth == ClientAuth::Need;
-        Ok(Guests { chains, trusted, is_mandatory, has_lists, algorithms })
+        Ok(Guests { chains, trusted, authorities, hints, is_mandatory, has_lists, algorithms })
     }
 
     /// A certificate of the store itself needs nobody to vouch for it, whatever else it may be
@@ -73,7 +84,7 @@ impl Guests {
     fn check_older(&self, certificate: &[u8], now: UnixTime) -> Option<Result<(), Error>> {
         let signed = older::older(certificate).filter(|_| !self.has_lists)?;
         let time = older::check_time(certificate, now);
-        Some(time.and_then(|()| older::check_issuer(&signed, &self.trusted, &self.algorithms)))
+        Some(time.and_then(|()| older::check_issuer(&signed, &self.authorities, &self.algorithms)))
     }
 }
 
@@ -83,7 +94,7 @@ impl ClientCertVerifier for Guests {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chains.as_ref().map_or(&[], |chains| chains.root_hint_subjects())
+        &self.hints
     }
 
     fn verify_client_cert(

@@ -23,10 +23,10 @@ pub fn check_time(der: &[u8], now: UnixTime) -> Result<(), Error> {
     }
 }
 
-/// Whether one of the trusted certificates signed this one.
+/// Whether one of the trusted authorities signed this one.
 pub fn check_issuer(
     signed: &Signed<'_>,
-    trusted: &[Vec<u8>],
+    authorities: &[Vec<u8>],
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<(), Error> {
     let vouches = |issuer: &Signed<'_>| {
@@ -40,7 +40,7 @@ pub fn check_issuer(
                         .is_ok()
             })
     };
-    let mut issuers = trusted.iter().filter_map(|der| Signed::parse(der).ok());
+    let mut issuers = authorities.iter().filter_map(|der| Signed::parse(der).ok());
     match issuers.any(|issuer| vouches(&issuer)) {
         true => Ok(()),
         false => Err(CertificateError::UnknownIssuer.into()),
