@@ -28,6 +28,16 @@ enum Stage {
     },
 }
 
+impl Stage {
+    fn zxid(&self) -> Option<Zxid> {
+        match self {
+            Stage::Idle => None,
+            Stage::Walking(walk) => Some(walk.zxid),
+            Stage::AwaitWritten { zxid, .. } | Stage::AwaitInstalled { zxid, .. } => Some(*zxid),
+        }
+    }
+}
+
 /// A snapshot whose nodes are being walked.
 struct Walk {
     writer: SnapshotWriter,
@@ -189,14 +199,56 @@ impl Node {
                 out.push(Effect::Storage(StorageCommand::InstallSnapshot { ticket, zxid }));
                 self.snapshots.stage = Stage::AwaitInstalled { zxid, began, ticket };
             }
-            (StorageEvent::SnapshotFailed { zxid, reason }, _) => {
+            (StorageEvent::SnapshotFailed { zxid, reason }, stage) => {
                 log::error!("Snapshot of 0x{zxid:x} failed: {reason}");
                 self.metrics.snapshot_error_count.one();
-                self.state.snapshot_abandon();
-                self.snapshots.stage = Stage::Idle;
+                // One that was given up fails late: it has nothing to do with the next.
+                if stage.zxid() == Some(*zxid) {
+                    self.state.snapshot_abandon();
+                    self.snapshots.stage = Stage::Idle;
+                    out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
+                }
             }
             (StorageEvent::DirSizes { data, log }, _) => self.dir_sizes = Some((*data, *log)),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Now, WallMillis};
+    use crate::config::Config;
+    use crate::node::{Event, Start};
+    use crate::state::{State, StateSettings};
+
+    #[test]
+    fn a_snapshot_that_was_given_up_and_fails_late_leaves_the_next_alone() {
+        let start = Start {
+            state: State::new(&StateSettings::default()),
+            tail: Vec::new(),
+            last_logged: Zxid::ZERO,
+            replay_until: Zxid::ZERO,
+            wants_snapshot: true,
+            mismatches: 0,
+            is_new_directory: true,
+        };
+        let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
+        let mut node = Node::new(&Config::for_tests(), start, now, 7).expect("a node");
+        let mut tell = |events: &[Event<'_>]| {
+            let mut out = Effects::default();
+            node.turn(now, events, &mut out);
+            out.list
+        };
+        let zxid = Zxid::ZERO;
+        let asked = tell(&[]);
+        assert!(asked.contains(&Effect::Chore(ChoreCommand::SnapshotEnd)), "{asked:?}");
+        let late = StorageEvent::SnapshotFailed { zxid: Zxid(9), reason: "late".to_owned() };
+        assert_eq!(tell(&[Event::Storage(late)]), []);
+        let asked = tell(&[Event::Storage(StorageEvent::SnapshotWritten { zxid })]);
+        let is_install =
+            |e: &Effect| matches!(e, Effect::Storage(StorageCommand::InstallSnapshot { .. }));
+        assert!(asked.iter().any(is_install), "{asked:?}");
     }
 }
