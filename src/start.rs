@@ -47,7 +47,9 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     if let Some(threshold_us) = slow_turn_us() {
         reactor.tell_turns_above(threshold_us);
     }
-    raise_limit();
+    if let Some(limit) = raise_limit() {
+        reactor.bound_open_files(limit);
+    }
     announce(config, &reactor);
     logging.write_all();
 
@@ -186,6 +188,7 @@ fn start(recovered: Recovered) -> Start {
         replay_until: recovered.replay_until,
         wants_snapshot: recovered.wants_snapshot,
         mismatches: recovered.mismatches,
+        txns_behind: recovered.txns_behind,
         is_new_directory: recovered.created,
     }
 }

@@ -13,6 +13,10 @@ pub const CONN_INPUT_BYTES: usize = 64 * 1024;
 /// Reply bytes of one turn. Past it the turn ends and the rest runs in the next one.
 pub const TURN_ARENA_BYTES: usize = 4 * 1024 * 1024;
 
+/// Nodes that a turn's reads may go through for short answers: counts of descendants, ephemerals
+/// below a prefix. Past it the turn ends likewise.
+pub const TURN_VISITS: usize = 50_000;
+
 /// Unsent bytes after which a connection's requests are no longer read.
 pub const CONN_BACKLOG_PAUSE: usize = 1024 * 1024;
 

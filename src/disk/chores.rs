@@ -49,7 +49,7 @@ impl<D: Disk> Chores<D> {
             ChoreCommand::SnapshotBegin { zxid } => self.begin_snapshot(*zxid, events),
             ChoreCommand::SnapshotChunk { bytes } => self.write_chunk(bytes, events),
             ChoreCommand::SnapshotEnd => self.end_snapshot(events),
-            ChoreCommand::SnapshotAbandon => self.abandon(),
+            ChoreCommand::SnapshotAbandon => self.give_up(events),
             ChoreCommand::Purge { retain } => {
                 let files = self.purge(*retain).unwrap_or_else(|e| {
                     log::warn!("purge stopped: {e}");
@@ -161,6 +161,14 @@ impl<D: Disk> Chores<D> {
         let Some(zxid) = self.draft.as_ref().map(|draft| draft.zxid) else { return };
         self.abandon();
         events.push(StorageEvent::SnapshotFailed { zxid, reason: error.to_string() });
+    }
+
+    /// Says so, unless it has failed and was told of before.
+    fn give_up(&mut self, events: &mut Vec<StorageEvent>) {
+        if let Some(zxid) = self.draft.as_ref().map(|draft| draft.zxid) {
+            self.abandon();
+            events.push(StorageEvent::SnapshotFailed { zxid, reason: "given up".to_owned() });
+        }
     }
 
     fn abandon(&mut self) {

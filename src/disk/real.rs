@@ -1,10 +1,11 @@
 //! The disk of this machine.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
@@ -14,6 +15,8 @@ use super::{Disk, FileEntry, FileId, OpenMode};
 
 pub struct RealDisk {
     files: HashMap<FileId, OpenFile>,
+    /// Directories that were synced.
+    dirs: HashMap<PathBuf, File>,
     next: u64,
     locks: Vec<File>,
     origin: Instant,
@@ -34,8 +37,8 @@ impl RealDisk {
 
     /// Whether allocated files are written through a map or by calls.
     pub fn with_maps(maps: bool) -> RealDisk {
-        let (files, locks) = (HashMap::new(), Vec::new());
-        RealDisk { files, next: 0, locks, origin: Instant::now(), maps }
+        let (files, dirs, locks) = (HashMap::new(), HashMap::new(), Vec::new());
+        RealDisk { files, dirs, next: 0, locks, origin: Instant::now(), maps }
     }
 
     fn file(&self, file: FileId) -> &File {
@@ -129,7 +132,12 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        // Kept open: a process out of descriptors could not open it where it matters.
+        let file = match self.dirs.entry(dir.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(File::open(dir)?),
+        };
+        file.sync_all()
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {

@@ -43,6 +43,8 @@ pub struct Recovered {
     /// There is no database and its absence is no proof that there never was one: this server
     /// votes for nobody until a leader has told it everything.
     pub is_lost: bool,
+    /// Txns that the log has behind the snapshot.
+    pub txns_behind: u64,
     /// The logs had no snapshot beneath them: one is due as soon as a role is established.
     pub wants_snapshot: bool,
     /// Txns after which the tree's digest was not the one their writer computed.
@@ -62,7 +64,10 @@ pub fn recover<D: Disk>(disk: &mut D, settings: &StorageSettings) -> Result<Reco
         return match (logs.is_empty(), trusts_empty) {
             (false, _) => without_snapshot(disk, settings, &dirs),
             (true, true) => fresh(disk, settings, &dirs),
-            (true, false) => Ok(lost(settings)),
+            (true, false) => {
+                warn!("Unexpected empty data tree, setting zxid to -1");
+                if settings.is_alone { fresh(disk, settings, &dirs) } else { Ok(lost(settings)) }
+            }
         };
     };
     behind_snapshot(disk, settings, &dirs, chosen)
@@ -175,7 +180,9 @@ fn behind_snapshot<D: Disk>(
     let digest = chosen.trailers.digest;
     let mut replay = Replay::new(chosen.state, settings, replay_until, digest);
     replay.compare_snapshot();
+    let mut txns_behind = 0;
     let last = replay_logs(disk, dirs, settings.unsynced_bytes, snapshot_zxid, &mut |entry| {
+        txns_behind += 1;
         replay.take(entry);
         Ok(())
     })?;
@@ -208,6 +215,7 @@ fn behind_snapshot<D: Disk>(
         current_epoch,
         created: false,
         is_lost: false,
+        txns_behind,
         wants_snapshot: false,
     })
 }
@@ -259,7 +267,6 @@ fn fresh<D: Disk>(
 }
 
 fn lost(settings: &StorageSettings) -> Recovered {
-    warn!("Unexpected empty data tree, setting zxid to -1");
     lost_with(State::new(&settings.state))
 }
 
@@ -275,6 +282,7 @@ fn lost_with(state: State) -> Recovered {
         current_epoch: 0,
         created: false,
         is_lost: true,
+        txns_behind: 0,
         wants_snapshot: false,
     }
 }

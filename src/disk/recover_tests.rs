@@ -116,7 +116,7 @@ fn logs_without_a_snapshot_are_refused_unless_the_operator_trusts_them() {
 
 #[test]
 fn an_empty_directory_of_a_server_that_had_data_is_not_trusted() {
-    let careful = StorageSettings { autocreate_db: false, ..settings() };
+    let careful = StorageSettings { autocreate_db: false, is_alone: false, ..settings() };
     let mut disk = MemDisk::default();
     let read = recover(&mut disk, &careful).unwrap();
     assert!(read.is_lost && !read.created && disk.names().is_empty());

@@ -16,6 +16,8 @@ pub struct StorageSettings {
     pub autocreate_dirs: bool,
     /// `zookeeper.db.autocreate`: an empty directory is a fresh database, not a lost one.
     pub autocreate_db: bool,
+    /// No other server could bring back what is missing here: an empty directory is a beginning.
+    pub is_alone: bool,
     /// `zookeeper.snapshot.trust.empty`: logs without any snapshot are replayed from nothing.
     pub trust_empty_snapshot: bool,
     /// `zookeeper.forceSync`
@@ -45,6 +47,7 @@ impl StorageSettings {
             data_dir,
             autocreate_dirs: true,
             autocreate_db: true,
+            is_alone: true,
             trust_empty_snapshot: false,
             force_sync: true,
             sync_warning_ms: 1000,

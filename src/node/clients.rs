@@ -58,8 +58,27 @@ impl Node {
         self.request_throttle.release(conn.order.large_bytes());
         self.outstanding.less(conn.pauses, conn.order.len());
         self.watches.forget(id);
-        if self.by_session.get(&conn.session) == Some(&id) {
-            self.by_session.remove(&conn.session);
+        self.let_go(id, conn.session, conn.order.has_writes_under_way());
+    }
+
+    /// A connection holds its session no longer. Writes that are under way are done all the same:
+    /// whoever comes back with the session must not read what was before them.
+    fn let_go(&mut self, id: ConnId, session: SessionId, has_writes_under_way: bool) {
+        if self.by_session.get(&session) != Some(&id) {
+            return;
+        }
+        self.by_session.remove(&session);
+        if has_writes_under_way {
+            self.left_writes.insert(session, self.leading.progress().logged);
+        }
+    }
+
+    /// It is not read, so that its pings are not heard: that it reads tells as much.
+    pub(super) fn on_taking(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.peek(id)
+            && matches!(conn.phase, Phase::Open)
+        {
+            self.sessions.touch_for(conn.session, conn.timeout_ms, self.now.mono);
         }
     }
 
@@ -94,11 +113,9 @@ impl Node {
         if !was_closing || !after_flush {
             out.push(Effect::Close { conn: id, after_flush });
         }
-        let session = conn.session;
+        let (session, has_writes) = (conn.session, conn.order.has_writes_under_way());
         self.watches.forget(id);
-        if self.by_session.get(&session) == Some(&id) {
-            self.by_session.remove(&session);
-        }
+        self.let_go(id, session, has_writes);
     }
 
     pub(super) fn on_frame(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
@@ -209,8 +226,28 @@ impl Node {
         conn.session = session;
         conn.timeout_ms = timeout_ms;
         self.metrics.connection_revalidate_count.one();
+        if let Some(&zxid) = self.left_writes.get(&session)
+            && zxid > self.state.last_zxid()
+        {
+            conn.order.push_earlier(self.now.mono);
+            self.outstanding.more(conn.pauses, 1);
+            self.returned.insert((zxid, id));
+        }
         self.by_session.insert(session, id);
         self.establish(id, out);
+    }
+
+    /// What is applied now was all that some of those who came back had to wait for.
+    pub(super) fn receive_returned(&mut self, out: &mut Effects) {
+        while let Some(&(zxid, id)) = self.returned.first()
+            && zxid <= self.state.last_zxid()
+        {
+            self.returned.pop_first();
+            let Some(conn) = self.conns.find(id) else { continue };
+            conn.order.pass_earlier();
+            self.outstanding.less(conn.pauses, 1);
+            self.run_ready(id, false, out);
+        }
     }
 
     /// The session is there: tell the client, take what it said meanwhile.
@@ -329,9 +366,9 @@ impl Node {
     }
 
     fn on_read(&mut self, id: ConnId, xid: Xid, op: OpCode, body: &[u8], out: &mut Effects) {
+        let has_room = self.has_turn_room(out);
         let Some(conn) = self.conns.find(id) else { return };
-        let may_answer = conn.order.is_idle() && !conn.pauses.has(Pauses::BACKLOG);
-        if may_answer && out.arena.len() < limits::TURN_ARENA_BYTES {
+        if has_room && conn.order.is_idle() && !conn.pauses.has(Pauses::BACKLOG) {
             self.answer_read(id, xid, op, &body[8..], self.now.mono, out);
             return;
         }
@@ -346,7 +383,7 @@ impl Node {
     ///
     /// `even_unread`: though the client does not take its replies; they join its backlog.
     pub(super) fn run_ready(&mut self, id: ConnId, even_unread: bool, out: &mut Effects) {
-        while out.arena.len() < limits::TURN_ARENA_BYTES {
+        while self.has_turn_room(out) {
             let Some(conn) = self.conns.find(id) else { return };
             let is_stuck = conn.pauses.has(Pauses::BACKLOG) && !even_unread;
             if is_stuck || matches!(conn.phase, Phase::Closing) {
@@ -356,7 +393,7 @@ impl Node {
             self.request_throttle.release(conn.order.take_released());
             self.outstanding.less(conn.pauses, 1);
             match slot {
-                Slot::Write { .. } => unreachable!("a write is never ready"),
+                Slot::Write { .. } | Slot::Earlier { .. } => unreachable!("none is ever ready"),
                 Slot::Refused { xid, op, err, received } => {
                     self.reply(id, xid, op, err, received, out, |_| {});
                 }

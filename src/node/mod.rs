@@ -19,7 +19,8 @@ mod upkeep;
 mod view;
 mod writes;
 
-use std::collections::{HashMap, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
@@ -59,6 +60,8 @@ pub struct Start {
     /// Txns after which the tree was not the one their writer foresaw, among those applied by
     /// recovery.
     pub mismatches: u64,
+    /// Txns that the log had behind the snapshot.
+    pub txns_behind: u64,
     /// The data directory was made by this very start: nothing in it is another's.
     pub is_new_directory: bool,
 }
@@ -120,6 +123,10 @@ pub struct Node {
 
     conns: Conns,
     by_session: HashMap<SessionId, ConnId, FixedState>,
+    /// Sessions whose connections went with writes under way, and the last zxid these may have.
+    left_writes: HashMap<SessionId, Zxid, FixedState>,
+    /// Connections that came back with such a session before those were applied.
+    returned: BTreeSet<(Zxid, ConnId)>,
     /// Connections with work left over from an earlier turn.
     runnable: VecDeque<ConnId>,
     /// Connections whose next write waits for room in the log.
@@ -128,6 +135,8 @@ pub struct Node {
     held_back: VecDeque<ConnId>,
     inbox: VecDeque<ServerRequest>,
     unprepared_bytes: usize,
+    /// Nodes that this turn's reads went through.
+    visits: Cell<usize>,
     /// Of the log file that is written, for its size limit.
     log_bytes: u64,
     outstanding: Outstanding,
@@ -175,15 +184,18 @@ impl Node {
             applied: Applied::default(),
             conns: Conns::default(),
             by_session: HashMap::with_hasher(FixedState::with_seed(rng.next_u64())),
+            left_writes: HashMap::with_hasher(FixedState::with_seed(rng.next_u64())),
+            returned: BTreeSet::new(),
             runnable: VecDeque::new(),
             starved: VecDeque::new(),
             has_watches_to_sweep: false,
             held_back: VecDeque::new(),
             inbox: VecDeque::new(),
             unprepared_bytes: 0,
+            visits: Cell::new(0),
             log_bytes: 0,
             outstanding: Outstanding::default(),
-            snapshots: Snapshots::new(&settings, &mut rng),
+            snapshots: Snapshots::new(&settings, &mut rng, start.txns_behind),
             reaper: Reaper::new(&settings, now.mono),
             purge_due: settings.first_purge(now.mono, start.is_new_directory),
             last_due: None,

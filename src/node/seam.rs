@@ -35,6 +35,10 @@ pub enum Event<'a> {
         conn: ConnId,
         bytes: usize,
     },
+    /// A connection with a backlog has taken some of it: its client lives.
+    Taking {
+        conn: ConnId,
+    },
     /// Some connection has input left unread: timers that input would stop must wait.
     InputLeft,
     /// An operator asked the process to end.

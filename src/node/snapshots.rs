@@ -17,6 +17,10 @@ enum Stage {
     Idle,
     /// The walk goes on while the chore thread keeps up.
     Walking(Walk),
+    /// Given up; the chore thread still has what it was handed.
+    AwaitGivenUp {
+        zxid: Zxid,
+    },
     AwaitWritten {
         zxid: Zxid,
         began: Instant,
@@ -33,7 +37,9 @@ impl Stage {
         match self {
             Stage::Idle => None,
             Stage::Walking(walk) => Some(walk.zxid),
-            Stage::AwaitWritten { zxid, .. } | Stage::AwaitInstalled { zxid, .. } => Some(*zxid),
+            Stage::AwaitGivenUp { zxid }
+            | Stage::AwaitWritten { zxid, .. }
+            | Stage::AwaitInstalled { zxid, .. } => Some(*zxid),
         }
     }
 }
@@ -63,7 +69,9 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub fn new(settings: &Settings, rng: &mut Rng) -> Snapshots {
+    /// `txns`: already behind the last one. A server that is restarted often takes them all the
+    /// same.
+    pub fn new(settings: &Settings, rng: &mut Rng, txns: u64) -> Snapshots {
         let mut snapshots = Snapshots {
             snap_count: settings.snap_count,
             size_limit: settings.snap_size_limit_bytes,
@@ -76,6 +84,7 @@ impl Snapshots {
             last: None,
         };
         snapshots.draw(rng);
+        snapshots.txns = txns;
         snapshots
     }
 
@@ -137,13 +146,15 @@ impl Node {
         let Stage::Walking(walk) = &mut self.snapshots.stage else { return };
         if self.state.snapshot_pending_bytes() + walk.queued > limits::SNAPSHOT_QUEUE_BYTES {
             log::warn!(
-                "Snapshot of 0x{:x} given up: the disk does not keep up; it is retried",
+                "Snapshot of 0x{:x} given up: the disk does not keep up; the next is taken when it \
+                 is due",
                 walk.zxid
             );
+            let zxid = walk.zxid;
             self.metrics.snapshot_error_count.one();
             self.state.snapshot_abandon();
             out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
-            self.snapshots.stage = Stage::Idle;
+            self.snapshots.stage = Stage::AwaitGivenUp { zxid };
             return;
         }
         if walk.queued >= limits::SNAPSHOT_PACE_BYTES {
@@ -199,14 +210,18 @@ impl Node {
                 out.push(Effect::Storage(StorageCommand::InstallSnapshot { ticket, zxid }));
                 self.snapshots.stage = Stage::AwaitInstalled { zxid, began, ticket };
             }
+            // The chore thread has let go of it, for want of space or at our wish.
+            (StorageEvent::SnapshotFailed { zxid, .. }, Stage::AwaitGivenUp { zxid: ours })
+                if zxid == ours =>
+            {
+                self.snapshots.stage = Stage::Idle;
+            }
             (StorageEvent::SnapshotFailed { zxid, reason }, stage) => {
                 log::error!("Snapshot of 0x{zxid:x} failed: {reason}");
                 self.metrics.snapshot_error_count.one();
-                // One that was given up fails late: it has nothing to do with the next.
                 if stage.zxid() == Some(*zxid) {
                     self.state.snapshot_abandon();
                     self.snapshots.stage = Stage::Idle;
-                    out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
                 }
             }
             (StorageEvent::DirSizes { data, log }, _) => self.dir_sizes = Some((*data, *log)),
@@ -232,6 +247,7 @@ mod tests {
             replay_until: Zxid::ZERO,
             wants_snapshot: true,
             mismatches: 0,
+            txns_behind: 0,
             is_new_directory: true,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };

@@ -13,6 +13,7 @@ impl Node {
     pub fn turn(&mut self, now: Now, events: &[Event<'_>], out: &mut Effects) {
         self.notice_stall(now);
         self.now = now;
+        self.visits.set(0);
         for event in events {
             if let Event::Storage(event) = event {
                 self.on_storage(event, out);
@@ -20,6 +21,8 @@ impl Node {
         }
         self.storage_wait.look(now.mono);
         self.commit(out);
+        // The server's own requests before those who always have more to write.
+        self.run_inbox();
         for event in events {
             self.on_event(event, out);
         }
@@ -44,6 +47,7 @@ impl Node {
             Event::Frame { conn, body } => self.on_frame(*conn, body, out),
             Event::Closed { conn, reason } => self.on_closed(*conn, *reason),
             Event::Backlog { conn, bytes } => self.on_backlog(*conn, *bytes, out),
+            Event::Taking { conn } => self.on_taking(*conn),
             Event::Shutdown => self.on_shutdown(out),
         }
     }
@@ -87,10 +91,18 @@ impl Node {
         // after its beginning and the silence it caused can be told from the clients' own.
         let look_up = expiry.map(|_| self.now.mono.plus_ms(LOOK_UP_MS));
         let storage = self.storage_wait.next_due();
-        let dues = [expiry, look_up, storage, self.next_reap(), self.purge_due];
-        let due = dues.into_iter().flatten().min();
-        self.last_due = due;
+        let dues = [storage, expiry, look_up, self.next_reap(), self.purge_due];
+        // Nobody expires and nothing is cleared away on the way to the end.
+        let some = if self.is_serving() { &dues[..] } else { &dues[..1] };
+        let due = some.iter().flatten().copied().min();
+        // What is over is worked off; only what comes later than that is late.
+        self.last_due = due.map(|due| due.max(self.now.mono));
         due
+    }
+
+    /// The next turn comes without waiting.
+    pub fn due_at_once(&mut self, now: Instant) {
+        self.last_due = Some(now);
     }
 
     /// There is work left that needs no event: the next turn must not wait.

@@ -63,6 +63,9 @@ impl Reaper {
     }
 }
 
+/// How long an expiry is put off at least while there is more input than one turn takes.
+const BUSY_PATIENCE_MS: u64 = 1000;
+
 /// Candidates at which a look ends; the next look finds the rest.
 const CANDIDATES_PER_LOOK: usize = 10_000;
 
@@ -72,16 +75,19 @@ impl Node {
             return;
         }
         let has_input_left = events.iter().any(|event| matches!(event, Event::InputLeft));
-        if !has_input_left && self.runnable.is_empty() {
-            self.expire_sessions();
-        }
+        let is_busy = has_input_left || !self.runnable.is_empty();
+        // What would keep a session may lie in its socket until everybody was read; but those who
+        // always have more to say must not keep others alive.
+        let patience_ms = if is_busy { self.settings.tick_ms.max(BUSY_PATIENCE_MS) } else { 0 };
+        self.expire_sessions(patience_ms);
         self.reap();
         self.purge(out);
     }
 
-    fn expire_sessions(&mut self) {
+    fn expire_sessions(&mut self, patience_ms: u64) {
         let mut expired = Vec::new();
-        self.sessions.expired(self.now.mono, limits::EXPIRIES_PER_TURN, &mut expired);
+        let until = Instant(self.now.mono.0.saturating_sub(patience_ms * 1_000_000));
+        self.sessions.expired(until, limits::EXPIRIES_PER_TURN, &mut expired);
         for session in expired {
             let timeout_ms = self.state.session_timeout_ms(session).unwrap_or(0);
             log::info!("Expiring session 0x{session:x}, timeout of {timeout_ms}ms exceeded");

@@ -54,7 +54,7 @@ impl Node {
     /// Prepares what waited for room in the log, answers what waited for room in the arena.
     pub(super) fn run_leftovers(&mut self, out: &mut Effects) {
         for _ in 0..self.runnable.len() {
-            if out.arena.len() >= limits::TURN_ARENA_BYTES {
+            if !self.has_turn_room(out) {
                 return;
             }
             let Some(id) = self.runnable.pop_front() else { return };
@@ -93,6 +93,12 @@ impl Node {
         while self.has_log_room() {
             let Some(request) = self.inbox.pop_front() else { return };
             match request {
+                // Whoever wanted it has gone while the log was behind.
+                ServerRequest::CreateSession { session, conn, .. }
+                    if self.conns.peek(conn).is_none_or(|c| matches!(c.phase, Phase::Closing)) =>
+                {
+                    self.sessions.forget(session);
+                }
                 ServerRequest::CreateSession { session, timeout_ms, conn } => {
                     let request = Request::CreateSession { timeout_ms };
                     self.propose(Origin::NewSession { session, conn }, &request);
@@ -168,6 +174,11 @@ impl Node {
         }
     }
 
+    /// More may be answered in this turn.
+    pub(super) fn has_turn_room(&self, out: &Effects) -> bool {
+        out.arena.len() < limits::TURN_ARENA_BYTES && self.visits.get() < limits::TURN_VISITS
+    }
+
     pub(super) fn has_uncommitted_backlog(&self) -> bool {
         let p = self.leading.progress();
         p.applied < p.committed
@@ -176,7 +187,9 @@ impl Node {
     /// Applies what is committed, in order: notifications first, then the answer, then the reads
     /// that waited behind it.
     pub(super) fn commit(&mut self, out: &mut Effects) {
-        while out.arena.len() < limits::TURN_ARENA_BYTES {
+        let applied = self.state.last_zxid();
+        self.left_writes.retain(|_, zxid| *zxid > applied);
+        while self.has_turn_room(out) {
             // Reads that came before this write must not see it.
             if let Some(Origin::Client { conn, .. }) = self.leading.peek_committed()
                 && !self.run_before(*conn, out)
@@ -185,6 +198,7 @@ impl Node {
             }
             let Some(proposal) = self.leading.next_committed() else { return };
             self.apply(&proposal, out);
+            self.receive_returned(out);
             match proposal.origin {
                 Origin::Client { conn, xid, op } => {
                     self.answer_write(conn, xid, op, &proposal.txn, out);
@@ -298,7 +312,8 @@ impl Node {
     ) {
         let Some(conn) = self.conns.find(id) else { return };
         let reader = serve::Reader { conn: id, session: conn.session, ids: &conn.ids };
-        let context = ReadContext { state: &self.state, providers: &self.providers };
+        let visits = &self.visits;
+        let context = ReadContext { state: &self.state, providers: &self.providers, visits };
         let from = out.arena.len();
         let err = serve::answer(context, &mut self.watches, &reader, xid, op, body, &mut out.arena);
         let to = out.arena.len();

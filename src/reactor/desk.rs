@@ -85,6 +85,10 @@ impl Turn for Attended {
         [self.node.next_timeout(), self.desk.next_timeout()].into_iter().flatten().min()
     }
 
+    fn due_at_once(&mut self, now: Instant) {
+        self.node.due_at_once(now);
+    }
+
     fn wants_turn(&self) -> bool {
         self.node.wants_turn() || self.desk.wants_turn()
     }

@@ -26,6 +26,7 @@ impl Bench {
             replay_until: Zxid::ZERO,
             wants_snapshot: false,
             mismatches: 0,
+            txns_behind: 0,
             is_new_directory: true,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };

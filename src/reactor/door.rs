@@ -22,6 +22,8 @@ pub struct Door {
     pub rests_until: Option<Instant>,
     /// Given up for a moment where descriptors run out, so that who waits can be turned away.
     reserve: Option<OwnedFd>,
+    /// Connections at which the rest of the descriptors is left to the log and the snapshots.
+    pub room: u64,
     /// Who was turned away since somebody asked.
     pub refused: u64,
     max_of_address: usize,
@@ -82,6 +84,7 @@ impl Door {
             is_ready: false,
             rests_until: None,
             reserve: reserve(),
+            room: u64::MAX,
             refused: 0,
             max_of_address: usize::try_from(clients.max_client_cnxns).unwrap_or(0),
             max_in_all: usize::try_from(clients.max_cnxns).unwrap_or(0),
@@ -100,6 +103,10 @@ impl Door {
     }
 
     fn judge(&mut self, stream: TcpStream, peer: SocketAddr, links: &Links, now: Instant) -> Knock {
+        if links.alive() as u64 >= self.room {
+            self.lack("too many open files", now);
+            return Knock::Refused;
+        }
         if self.max_in_all > 0 && links.alive() >= self.max_in_all {
             let (count, max) = (links.alive(), self.max_in_all);
             self.refuse(now, || format!("Too many connections {count} - max is {max}"));
@@ -127,6 +134,16 @@ impl Door {
         }
     }
 
+    fn lack(&mut self, what: &str, now: Instant) {
+        self.refused += 1;
+        if let Some(permit) = self.shortages.permit(now) {
+            log::warn!(
+                "Error accepting new connection: {what}; the connection is refused, \
+                 raise the limit on open files{permit}"
+            );
+        }
+    }
+
     fn handle_failure(&mut self, error: &io::Error, now: Instant) -> Knock {
         if error.kind() == io::ErrorKind::WouldBlock {
             self.is_ready = false;
@@ -136,13 +153,7 @@ impl Door {
             // What is wrong with one caller (a reset before it was accepted) is not with the next.
             return Knock::Refused;
         }
-        self.refused += 1;
-        if let Some(permit) = self.shortages.permit(now) {
-            log::warn!(
-                "Error accepting new connection: {error}; the connection is refused, \
-                 raise the limit on open files{permit}"
-            );
-        }
+        self.lack(&error.to_string(), now);
         let had_reserve = self.reserve.take().is_some();
         let turned_away = had_reserve && self.listener.accept().is_ok();
         self.reserve = reserve();

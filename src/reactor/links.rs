@@ -55,6 +55,8 @@ pub struct Link {
     pub partial: Vec<u8>,
     pub backlog: Backlog,
     pub last_sent: Instant,
+    /// Up to when the node knows that its client takes what it is sent.
+    pub last_told: Instant,
     /// First and last of this turn's ranges, as `Sends` links them.
     pub sends: Option<(u32, u32)>,
     pub is_dirty: bool,
@@ -109,6 +111,7 @@ impl Links {
             partial: Vec::new(),
             backlog: Backlog::default(),
             last_sent: now,
+            last_told: now,
             sends: None,
             is_dirty: false,
         });

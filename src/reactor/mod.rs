@@ -62,6 +62,8 @@ pub trait Turn {
     fn attend(&mut self, now: Now, words: &[Asked], news: &NetNews, out: &mut Effects);
     /// When a turn is due though nothing happens.
     fn next_timeout(&mut self) -> Option<Instant>;
+    /// Instead: a turn is due now, though nothing happens.
+    fn due_at_once(&mut self, now: Instant);
     /// There is work left that needs no event.
     fn wants_turn(&self) -> bool;
 }
@@ -170,6 +172,13 @@ impl Reactor {
         Ok(())
     }
 
+    /// So many descriptors are all there will ever be.
+    pub fn bound_open_files(&mut self, limit: u64) {
+        for door in [&mut self.door, &mut self.secure_door].into_iter().flatten() {
+            door.room = open_files::room_for_connections(limit);
+        }
+    }
+
     /// Where clients find it, if there is a port for them.
     pub fn client_address(&self) -> Option<SocketAddr> {
         self.door.as_ref()?.listener.local_addr().ok()
@@ -219,7 +228,7 @@ impl Reactor {
             self.end_overdue(now.mono);
             self.end_slow_handshakes(now.mono);
             self.bound_partials(now.mono);
-            if !self.ring.is_empty() {
+            if !self.ring.is_empty() || polled.iter().count() >= POLLED_EVENTS {
                 self.intake.tell(Event::InputLeft);
             }
             storage.poll_events(&mut self.storage_events);
@@ -248,6 +257,7 @@ impl Reactor {
     /// How long the poll may wait.
     fn timeout(&mut self, node: &mut impl Turn) -> Option<Duration> {
         if self.has_work() || node.wants_turn() {
+            node.due_at_once(self.clock.read().mono);
             return Some(Duration::ZERO);
         }
         let rest = self.doors().filter_map(|door| door.rests_until).min();

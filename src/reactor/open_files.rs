@@ -2,6 +2,14 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// How many connections leave enough of so many descriptors for the files of the server: its log
+/// must be able to roll, whoever connects.
+pub fn room_for_connections(limit: u64) -> u64 {
+    limit - OWN_FILES.min(limit / 4)
+}
+
+const OWN_FILES: u64 = 64;
+
 /// Raises the soft limit to the hard one; the limit that holds afterwards, if there is one.
 pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);

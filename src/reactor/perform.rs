@@ -153,7 +153,8 @@ impl Reactor {
             if now.ms_since(from) >= FINAL_FLUSH_MS {
                 return;
             }
-            let wait = std::time::Duration::from_millis(FINAL_FLUSH_MS / 10);
+            let wait_ms = if self.flushable.is_empty() { FINAL_FLUSH_MS / 10 } else { 0 };
+            let wait = std::time::Duration::from_millis(wait_ms);
             if self.poll.poll(&mut polled, Some(wait)).is_err() {
                 return;
             }

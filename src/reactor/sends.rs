@@ -178,14 +178,20 @@ fn verdict(link: &Link) -> Sent {
     }
 }
 
-/// What the node should hear of a backlog: that it grew large, or that it is gone again.
+/// What the node should hear of a backlog: that it grew large, that some of it is taken now and
+/// then, that it is gone again.
 pub fn backlog_news(link: &mut Link) -> Option<Event<'static>> {
     let bytes = link.backlog.bytes();
     let is_told = link.is_backlog_told;
     let changed = if is_told { bytes == 0 } else { bytes >= CONN_BACKLOG_PAUSE };
     if !changed {
-        return None;
+        let takes = is_told && link.last_sent.ms_since(link.last_told) >= TAKING_MS;
+        if takes {
+            link.last_told = link.last_sent;
+        }
+        return takes.then_some(Event::Taking { conn: link.id });
     }
+    link.last_told = link.last_sent;
     link.is_backlog_told = !is_told;
     Some(Event::Backlog { conn: link.id, bytes })
 }
@@ -213,6 +219,9 @@ fn offer(
         }
     }
 }
+
+/// How often the node hears that a slow client takes its bytes; shorter than any timeout.
+const TAKING_MS: u64 = 100;
 
 const NONE: u32 = u32::MAX;
 

@@ -58,6 +58,8 @@ fn answer_one(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::auth::Providers;
     use crate::base::Zxid;
@@ -80,7 +82,8 @@ mod tests {
         };
         loader.node("/large", Some(&vec![7; LARGE]), -1, stat).unwrap();
         let (state, providers) = (loader.finish(Zxid(1)), Providers::new(&Default::default()));
-        let context = ReadContext { state: &state, providers: &providers.unwrap() };
+        let (providers, visits) = (providers.unwrap(), Cell::new(0));
+        let context = ReadContext { state: &state, providers: &providers, visits: &visits };
         let ids = Identities::of_peer(std::net::Ipv4Addr::LOCALHOST.into());
         let ops = (0..times).map(|_| MultiOp::GetData { path: Some("/large".into()) }).collect();
         let mut out = vec![1, 2, 3];

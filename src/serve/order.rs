@@ -13,6 +13,8 @@ pub enum Slot {
     Write { xid: Xid, op: i32, received: Instant },
     /// Evaluated when it reaches the front. The whole frame, header included.
     Read { frame: Box<[u8]>, received: Instant },
+    /// Writes that its session sent over an earlier connection are under way.
+    Earlier { received: Instant },
     /// Already decided; told when it reaches the front.
     Refused { xid: Xid, op: i32, err: ErrorCode, received: Instant },
 }
@@ -22,6 +24,7 @@ impl Slot {
         match self {
             Slot::Write { received, .. }
             | Slot::Read { received, .. }
+            | Slot::Earlier { received }
             | Slot::Refused { received, .. } => *received,
         }
     }
@@ -146,12 +149,30 @@ impl Order {
     /// The front, if it needs nothing but an answer.
     pub fn next_ready(&mut self) -> Option<Slot> {
         match self.slots.front()? {
-            Slot::Write { .. } => return None,
+            Slot::Write { .. } | Slot::Earlier { .. } => return None,
             Slot::Read { frame, .. } => self.bytes -= frame.len(),
             Slot::Refused { .. } => {}
         }
         self.answered += 1;
         self.slots.pop_front()
+    }
+
+    /// Before anything else: what came over an earlier connection comes first.
+    pub fn push_earlier(&mut self, received: Instant) {
+        assert!(self.slots.is_empty(), "nothing was asked yet");
+        self.slots.push_back(Slot::Earlier { received });
+    }
+
+    pub fn pass_earlier(&mut self) {
+        let front = self.slots.pop_front();
+        assert!(matches!(front, Some(Slot::Earlier { .. })), "nothing passes it, not {front:?}");
+        self.answered += 1;
+    }
+
+    /// Some of its writes are prepared and not answered.
+    pub fn has_writes_under_way(&self) -> bool {
+        let writes = self.slots.iter().filter(|slot| matches!(slot, Slot::Write { .. })).count();
+        writes > self.unprepared.len()
     }
 
     /// The front could be answered now.

@@ -1,6 +1,7 @@
 //! Reads, answered from the applied state into the turn's arena.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use crate::auth::{Identities, Providers};
 use crate::base::{ConnId, SessionId, Xid, Zxid};
@@ -18,6 +19,8 @@ use super::multi_read;
 pub struct ReadContext<'a> {
     pub state: &'a State,
     pub providers: &'a Providers,
+    /// Counts the nodes that are gone through for answers which may be short all the same.
+    pub visits: &'a Cell<usize>,
 }
 
 /// Who reads.
@@ -196,6 +199,7 @@ impl<'a> Answer<'a> {
         self.out.put_i32(0);
         let mut count = 0;
         for id in self.context.state.ephemerals(self.reader.session) {
+            self.visit(1);
             let path = self.context.state.node(id).path();
             if all || path.starts_with(prefix) {
                 self.out.put_string(&path);
@@ -206,10 +210,15 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
+    fn visit(&self, nodes: usize) {
+        self.context.visits.set(self.context.visits.get() + nodes);
+    }
+
     fn descendants(&mut self, path: Path<'_>) -> Result<(), ErrorCode> {
         let path = path.ok_or(ErrorCode::MarshallingError)?;
         let node = self.node(&path, Perms::READ)?;
         let mut count = self.context.state.descendant_count(node.id());
+        self.visit(count);
         if path.is_empty() {
             // Apache counts the paths that start with "/": under this name the root is one.
             count += 1;

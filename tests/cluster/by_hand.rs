@@ -180,6 +180,7 @@ fn digests_that_recovery_found_wrong_are_counted() {
         replay_until: Zxid(0),
         wants_snapshot: false,
         mismatches: 3,
+        txns_behind: 0,
         is_new_directory: true,
     };
     let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };

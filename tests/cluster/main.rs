@@ -9,9 +9,11 @@ mod by_hand;
 mod hand;
 mod model;
 mod plan;
+
 mod scenario;
 mod shrink;
 mod simulation;
+mod situations;
 mod world;
 
 use std::collections::BTreeMap;

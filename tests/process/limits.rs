@@ -106,7 +106,7 @@ fn without_a_session_a_connection_ends_however_it_drips() {
 fn without_descriptors_who_is_there_is_served_and_others_come_later() {
     let folder = Folder::new();
     let port = Port::free();
-    let config = config(&folder, port.number, "");
+    let config = config(&folder, port.number, "snapCount=4\ntxnLogSizeLimitInKb=1\n");
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$0\" \"$1\""]).arg(binary()).arg(config);
     command.stdout(log_file(&folder)).stderr(log_file(&folder));
@@ -115,9 +115,14 @@ fn without_descriptors_who_is_there_is_served_and_others_come_later() {
     let held: Vec<TcpStream> = (0..200).map(|_| server.dial()).collect();
     let line = server.await_log("Error accepting new connection");
     assert!(line.contains("open files"), "it says what to do: {line}");
+    let files = |kind: &str| server.log().matches(kind).count();
+    let (logs, snapshots) = (files("Creating new log file"), files("Snapshot taken"));
     for n in 0..20 {
         client.create(NewNode::persistent(&format!("/n{n}"), b"")).expect("created");
+        thread::sleep(Duration::from_millis(20));
     }
+    assert!(files("Creating new log file") > logs, "the log rolls, whoever connects");
+    assert!(files("Snapshot taken") > snapshots, "{}", server.log());
     let lines = server.log().matches("Error accepting").count();
     assert!(lines < 60, "hundreds of refusals are not hundreds of lines: {lines}");
     drop(held);

@@ -126,6 +126,7 @@ impl Machine {
             replay_until: recovered.replay_until,
             wants_snapshot: recovered.wants_snapshot,
             mismatches: recovered.mismatches,
+            txns_behind: recovered.txns_behind,
             is_new_directory: recovered.created,
         };
         self.log = Some(LogWriter::new(SimDisk::new(&self.files), &self.settings, last));

@@ -1,0 +1,419 @@
+//! Situations in which the server once did what it must not, by hand.
+
+use zkd::base::{ConnId, Instant, Now, SessionId, Ticket, WallMillis, Xid, Zxid};
+use zkd::client::{Call, NewNode};
+use zkd::config::Config;
+use zkd::disk::{Disk, StorageSettings};
+use zkd::history::{ChoreCommand, StorageEvent};
+use zkd::node::{Effect, Effects, Event, Node, Start};
+use zkd::proto::{Acl, CreateKind, CreateTxn, RequestHeader, Txn, TxnHeader, Writer};
+use zkd::state::{Applied, Mode, State, StateSettings};
+
+use crate::world::disk::{Fault, SimDisk};
+use crate::world::machine::{Breakage, Machine};
+
+fn conn(index: u32) -> ConnId {
+    ConnId { index, generation: 1 }
+}
+
+/// A node, its clock, and the last storage command it gave.
+struct Bench {
+    node: Node,
+    out: Effects,
+    now: Now,
+    last: Ticket,
+}
+
+impl Bench {
+    fn new(state: State, zxid: i64, change: impl FnOnce(&mut Config)) -> Bench {
+        let mut config = Config::for_tests();
+        change(&mut config);
+        let start = Start {
+            state,
+            tail: Vec::new(),
+            last_logged: Zxid(zxid),
+            replay_until: Zxid::ZERO,
+            wants_snapshot: false,
+            mismatches: 0,
+            txns_behind: 0,
+            is_new_directory: true,
+        };
+        let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
+        let node = Node::new(&config, start, now, 7).expect("a node");
+        Bench { node, out: Effects::default(), now, last: Ticket::default() }
+    }
+
+    fn turn(&mut self, events: &[Event<'_>]) {
+        self.out.clear();
+        self.node.turn(self.now, events, &mut self.out);
+        for effect in &self.out.list {
+            if let Effect::Storage(command) = effect {
+                self.last = command.ticket();
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        let durable = StorageEvent::Durable { ticket: self.last, sync_us: 1 };
+        self.turn(&[Event::Storage(durable)]);
+    }
+
+    fn connect(&mut self, index: u32, session: SessionId, password: &[u8], timeout_ms: u32) {
+        let peer = "127.0.0.1:9".parse().expect("an address");
+        let mut hello = vec![0; 12];
+        hello.extend(timeout_ms.to_be_bytes());
+        hello.extend(session.0.to_be_bytes());
+        hello.put_buffer(Some(password));
+        hello.push(0);
+        let id = conn(index);
+        self.turn(&[
+            Event::Accepted { conn: id, peer, local: peer, secure: false, subject: None },
+            Event::Frame { conn: id, body: &hello },
+        ]);
+    }
+
+    /// Session and password of the connect response in this turn's arena.
+    fn welcome(&self) -> (SessionId, Vec<u8>) {
+        let body = &self.out.arena[4..];
+        let id = i64::from_be_bytes(*body[8..].first_chunk().expect("an id"));
+        (SessionId(id), body[20..36].to_vec())
+    }
+
+    fn ask(&mut self, index: u32, xid: i32, call: &Call<'_>) {
+        let mut body = Vec::new();
+        RequestHeader { xid: Xid(xid), op: call.op().number() }.write(&mut body);
+        call.write(&mut body);
+        self.turn(&[Event::Frame { conn: conn(index), body: &body }]);
+    }
+
+    fn chores(&self) -> Vec<ChoreCommand> {
+        let chore = |effect: &Effect| match effect {
+            Effect::Chore(command) => Some(command.clone()),
+            _ => None,
+        };
+        self.out.list.iter().filter_map(chore).collect()
+    }
+}
+
+fn begins(chore: &ChoreCommand) -> Option<Zxid> {
+    match chore {
+        ChoreCommand::SnapshotBegin { zxid } => Some(*zxid),
+        _ => None,
+    }
+}
+
+/// A client loses its connection with a write under way, comes back with its session, and looks
+/// whether the write was done: the answer must not be older than the write.
+#[test]
+fn a_read_waits_for_the_writes_of_its_session_from_before_it_came_back() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |_| {});
+    bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
+    bench.sync();
+    let (session, password) = bench.welcome();
+    bench.ask(0, 1, &Call::Create(NewNode::persistent("/a", b"")));
+    bench.connect(1, session, &password, 30_000);
+    assert_eq!(bench.welcome().0, session, "it is back");
+    bench.ask(1, 2, &Call::Exists { path: "/a", watch: false });
+    let answered_early = bench.out.arena.clone();
+    bench.sync();
+    assert!(bench.node.state().find("/a").is_some(), "the write was under way all the time");
+    assert_eq!(answered_early, b"", "the read overtook it and said that there is none");
+}
+
+/// A stall that begins while there is work for another turn is forgiven like any other.
+#[test]
+fn a_stall_between_two_busy_turns_costs_nobody_a_session() {
+    let mut state = State::new(&StateSettings::default());
+    fill(&mut state, 2000, 10);
+    let mut bench = Bench::new(state, 2000, |config| config.storage.snap_count = 2);
+    bench.connect(0, SessionId::NONE, &[0; 16], 6000);
+    bench.sync();
+    let (session, _) = bench.welcome();
+    for xid in 1..20 {
+        bench.ask(0, xid, &Call::Create(NewNode::persistent(&format!("/b{xid}"), b"")));
+        bench.sync();
+        if bench.node.wants_turn() {
+            break;
+        }
+        bench.node.next_timeout();
+    }
+    assert!(bench.node.wants_turn(), "a snapshot is walked");
+    bench.node.due_at_once(bench.now.mono);
+    bench.now.mono = bench.now.mono.plus_ms(15_000);
+    // What this session has said meanwhile lies behind the 1024 events of one poll.
+    bench.turn(&[]);
+    let view = bench.node.sessions().view(session);
+    assert!(view.is_some_and(|view| !view.closing), "it was the server that was silent");
+}
+
+fn fill(state: &mut State, count: i64, bytes: usize) {
+    let mut applied = Applied::default();
+    for n in 1..=count {
+        let header =
+            TxnHeader { session: SessionId(1), cxid: 0, zxid: Zxid(n), time: WallMillis(1) };
+        let txn = Txn::Create(CreateTxn {
+            kind: CreateKind::Create,
+            path: format!("/n{n}"),
+            data: Some(vec![7; bytes]),
+            acl: vec![Acl::open()],
+            ephemeral: false,
+            parent_cversion: n as i32,
+            ttl: 0,
+        });
+        state.apply(&header, &txn, Mode::Exact, &mut applied);
+    }
+}
+
+/// A chore thread that hangs holds what one snapshot has handed it, and no more: the next begins
+/// when it has let go of that.
+#[test]
+fn no_snapshot_begins_before_the_one_that_was_given_up_is_gone() {
+    let mut state = State::new(&StateSettings::default());
+    fill(&mut state, 90, 1_000_000);
+    let mut bench = Bench::new(state, 90, |config| config.storage.snap_count = 2);
+    bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
+    bench.sync();
+    let mut all = Vec::new();
+    for n in (1..=90).rev() {
+        bench.ask(0, n, &Call::Delete { path: &format!("/n{n}"), version: -1 });
+        all.extend(bench.chores());
+        bench.sync();
+        all.extend(bench.chores());
+    }
+    let count = |all: &[ChoreCommand]| all.iter().filter(|c| begins(c).is_some()).count();
+    assert!(all.contains(&ChoreCommand::SnapshotAbandon), "the disk does not keep up");
+    assert_eq!(count(&all), 1, "nothing was heard of the first");
+    let zxid = all.iter().find_map(begins).expect("the first");
+    let reason = "given up".to_owned();
+    bench.turn(&[Event::Storage(StorageEvent::SnapshotFailed { zxid, reason })]);
+    for n in 0..10 {
+        bench.ask(0, 1000 + n, &Call::Create(NewNode::persistent(&format!("/c{n}"), b"")));
+        all.extend(bench.chores());
+        bench.sync();
+        all.extend(bench.chores());
+    }
+    assert_eq!(count(&all), 2);
+}
+
+/// `zookeeper.db.autocreate=false` and an empty directory: whatever was acknowledged is there
+/// after a restart.
+#[test]
+fn what_a_lone_server_without_a_database_acknowledged_survives_its_restart() {
+    let mut settings = StorageSettings::new("/data");
+    settings.preallocate_bytes = 64 * 1024;
+    settings.autocreate_db = false;
+    let mut machine = Machine::new(1, Config::for_tests(), settings, Breakage::None);
+    machine.start().expect("an empty disk");
+    machine.turn();
+    let link = open(&mut machine);
+    send(&mut machine, link, 1, &Call::Create(NewNode::persistent("/a", b"")));
+    machine.storage();
+    machine.turn();
+    assert!(!machine.link(link).expect("open").to_client.is_empty(), "it is acknowledged");
+    machine.stop(Fault::Kill);
+    let started = machine.start();
+    assert!(started.is_ok(), "{started:?}");
+    assert!(machine.node().expect("up").state().find("/a").is_some());
+}
+
+/// A client that takes its replies slowly and says that it is there keeps its session.
+#[test]
+fn a_slow_reader_keeps_its_session() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |_| {});
+    bench.connect(0, SessionId::NONE, &[0; 16], 6000);
+    bench.sync();
+    let (session, _) = bench.welcome();
+    bench.turn(&[Event::Backlog { conn: conn(0), bytes: 2 << 20 }]);
+    assert!(bench.out.list.contains(&Effect::Pause { conn: conn(0) }), "its pings stay unread");
+    for _ in 0..30 {
+        bench.node.next_timeout();
+        bench.now.mono = bench.now.mono.plus_ms(400);
+        // As the reactor tells it whenever the socket takes some of the backlog.
+        bench.turn(&[Event::Taking { conn: conn(0) }]);
+    }
+    let view = bench.node.sessions().view(session);
+    assert!(view.is_some_and(|view| !view.closing), "it was never looked whether it pings");
+    for _ in 0..30 {
+        bench.node.next_timeout();
+        bench.now.mono = bench.now.mono.plus_ms(400);
+        bench.turn(&[]);
+    }
+    let view = bench.node.sessions().view(session);
+    assert!(view.is_none_or(|view| view.closing), "one that takes nothing ends like any other");
+}
+
+/// Others who always have more to say do not keep a session alive that has fallen silent.
+#[test]
+fn a_silent_session_ends_though_the_server_is_busy() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |_| {});
+    bench.connect(0, SessionId::NONE, &[0; 16], 6000);
+    bench.sync();
+    let (session, _) = bench.welcome();
+    for _ in 0..600 {
+        // As the reactor tells it behind every turn that took a byte from a TLS link, or all that
+        // one read may take from a plain one.
+        bench.now.mono = bench.now.mono.plus_ms(100);
+        bench.turn(&[Event::InputLeft]);
+    }
+    let view = bench.node.sessions().view(session);
+    assert!(view.is_none_or(|view| view.closing), "ten timeouts of silence");
+}
+
+/// While the log disk hangs, a server that was asked to end sleeps until something happens.
+#[test]
+fn a_server_that_waits_for_its_disk_to_end_sleeps() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |_| {});
+    bench.connect(0, SessionId::NONE, &[0; 16], 6000);
+    bench.sync();
+    bench.ask(0, 1, &Call::Create(NewNode::persistent("/a", b"")));
+    bench.turn(&[Event::Shutdown]);
+    let mut turns = 0;
+    let end = bench.now.mono.plus_ms(60_000);
+    while bench.now.mono < end && turns < 100_000 {
+        // As the reactor's poll: until what is due, or for nothing where that is over.
+        let due = bench.node.next_timeout();
+        let wait_ns = due.map_or(60_000_000_000, |due| due.ns_since(bench.now.mono));
+        // A turn takes ten microseconds.
+        bench.now.mono = bench.now.mono.plus_ns(wait_ns.max(10_000));
+        bench.turn(&[]);
+        turns += 1;
+    }
+    assert!(turns < 1000, "{turns} turns in a minute in which nothing happened");
+}
+
+/// Requests that cost much and answer little share their turns with others.
+#[test]
+fn what_one_client_asks_in_one_turn_has_a_bound() {
+    let mut state = State::new(&StateSettings::default());
+    fill(&mut state, 1, 0);
+    let mut applied = Applied::default();
+    for n in 2..=100_000 {
+        let (session, time) = (SessionId(1), WallMillis(1));
+        let header = TxnHeader { session, cxid: 0, zxid: Zxid(n), time };
+        let txn = Txn::Create(CreateTxn {
+            kind: CreateKind::Create,
+            path: format!("/n1/{n}"),
+            data: None,
+            acl: vec![Acl::open()],
+            ephemeral: false,
+            parent_cversion: n as i32,
+            ttl: 0,
+        });
+        state.apply(&header, &txn, Mode::Exact, &mut applied);
+    }
+    let mut bench = Bench::new(state, 100_000, |_| {});
+    bench.connect(0, SessionId::NONE, &[0; 16], 6000);
+    bench.sync();
+    let mut body = Vec::new();
+    RequestHeader { xid: Xid(1), op: 104 }.write(&mut body);
+    body.put_string("/n1");
+    // 64 KiB of them come in one read.
+    let frames = 65_536 / (body.len() + 4);
+    let events: Vec<_> = (0..frames).map(|_| Event::Frame { conn: conn(0), body: &body }).collect();
+    bench.turn(&events);
+    let answered = bench.out.arena.len() / 24;
+    assert!(answered < frames, "all of them were answered in one turn");
+}
+
+/// A server that is restarted often takes its snapshots all the same.
+#[test]
+fn txns_from_before_a_restart_count_toward_the_next_snapshot() {
+    let mut settings = StorageSettings::new("/data");
+    settings.preallocate_bytes = 64 * 1024;
+    let mut config = Config::for_tests();
+    config.storage.snap_count = 20;
+    let mut machine = Machine::new(1, config, settings, Breakage::None);
+    for run in 0..30 {
+        machine.start().expect("it starts");
+        machine.turn();
+        let link = open(&mut machine);
+        for n in 0..4 {
+            let path = format!("/r{run}n{n}");
+            send(&mut machine, link, n, &Call::Create(NewNode::persistent(&path, b"")));
+        }
+        for _ in 0..8 {
+            machine.storage();
+            machine.turn();
+        }
+        machine.stop(Fault::Kill);
+    }
+    let mut disk = SimDisk::new(&machine.files);
+    let names = disk.list("/data/version-2".as_ref()).expect("a directory");
+    let names: Vec<_> = names.into_iter().map(|file| file.name).collect();
+    let snapshots = names.iter().filter(|name| name.starts_with("snapshot.")).count();
+    assert!(snapshots > 1, "150 txns at one snapshot each 20: {names:?}");
+}
+
+fn open(machine: &mut Machine) -> ConnId {
+    let link = machine.connect();
+    let mut hello = vec![0, 0, 0, 45];
+    hello.extend([0; 12]);
+    hello.extend(30_000u32.to_be_bytes());
+    hello.extend([0; 8]);
+    hello.extend([&16u32.to_be_bytes()[..], &[0; 17]].concat());
+    machine.link(link).expect("open").from_client.extend(hello);
+    machine.turn();
+    machine.storage();
+    machine.turn();
+    machine.link(link).expect("open").to_client.clear();
+    link
+}
+
+fn send(machine: &mut Machine, link: ConnId, xid: i32, call: &Call<'_>) {
+    let mut frame = vec![0; 4];
+    RequestHeader { xid: Xid(xid), op: call.op().number() }.write(&mut frame);
+    call.write(&mut frame);
+    let length = (frame.len() - 4) as u32;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    machine.link(link).expect("open").from_client.extend(frame);
+    machine.turn();
+}
+
+/// Writers that the log cannot keep up with leave room for who wants a session.
+#[test]
+fn a_new_client_gets_its_session_though_the_log_is_behind() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |_| {});
+    for index in 0..5 {
+        bench.connect(index, SessionId::NONE, &[0; 16], 30_000);
+        bench.sync();
+    }
+    bench.ask(0, 1, &Call::Create(NewNode::persistent("/a", b"")));
+    bench.sync();
+    let data = vec![7; 100_000];
+    let write = Call::SetData { path: "/a", data: Some(&data), version: -1 };
+    let mut body = Vec::new();
+    RequestHeader { xid: Xid(1), op: write.op().number() }.write(&mut body);
+    write.write(&mut body);
+    let mut paused = [false; 5];
+    for round in 0..100 {
+        // A sync has ended, and whoever is read says more.
+        let durable = Event::Storage(StorageEvent::Durable { ticket: bench.last, sync_us: 1 });
+        let peer = "127.0.0.1:9".parse().expect("an address");
+        let mut hello = vec![0; 12];
+        hello.extend(30_000u32.to_be_bytes());
+        hello.extend([0; 8]);
+        hello.extend([&16u32.to_be_bytes()[..], &[0; 17]].concat());
+        let mut events = vec![durable];
+        for index in (0..5).filter(|index| !paused[*index as usize]) {
+            (0..10).for_each(|_| events.push(Event::Frame { conn: conn(index), body: &body }));
+        }
+        if round == 10 {
+            let (conn, secure, subject) = (conn(9), false, None);
+            events.push(Event::Accepted { conn, peer, local: peer, secure, subject });
+            events.push(Event::Frame { conn, body: &hello });
+        }
+        bench.turn(&events);
+        for effect in &bench.out.list {
+            match effect {
+                Effect::Pause { conn } if conn.index < 5 => paused[conn.index as usize] = true,
+                Effect::Resume { conn } if conn.index < 5 => paused[conn.index as usize] = false,
+                Effect::Established { conn } if conn.index == 9 => {
+                    assert!(round < 15, "{round}");
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+    panic!("no session in 90 syncs");
+}
