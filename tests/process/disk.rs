@@ -27,7 +27,7 @@ fn log_thread(server: &Server) -> String {
     task.file_name().expect("a number").to_string_lossy().into_owned()
 }
 
-fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "never: {what}");
@@ -36,7 +36,7 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Lets no sync of the log thread begin, until it is dropped.
-fn hang_syncs(server: &Server) -> Process {
+pub fn hang_syncs(server: &Server) -> Process {
     let id = log_thread(server);
     let mut strace = Command::new("strace");
     strace.args(["-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e"]);

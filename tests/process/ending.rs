@@ -1,5 +1,6 @@
 //! How the process ends, and what does not end it.
 
+use std::fs;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use zkd::base::Zxid;
 use zkd::client::{Call, Client, Connection, Message, NewNode, SessionKey};
 use zkd::proto::ConnectRequest;
 
+use crate::disk::{await_that, hang_syncs};
 use crate::ports::Port;
 use crate::server::{Folder, PATIENCE, Server, binary, config};
 
@@ -57,14 +59,23 @@ fn what_is_in_flight_is_finished_and_kept() {
 #[test]
 fn a_second_signal_ends_it_on_the_spot() {
     let mut server = Server::start("");
-    // Both wait for a process that is stopped, so nothing can happen between them.
-    server.process.signal(Signal::STOP);
-    server.process.signal(Signal::INT);
+    let mut client = server.client();
+    // The first signal's end waits for a write, and the write for a disk that never answers.
+    let held = hang_syncs(&server);
+    client.submit(&Call::Create(NewNode::persistent("/a", b""))).expect("queued");
+    client.flush().expect("sent");
+    await_that("the write waits", || server.word("mntr").contains("outstanding_requests\t1\n"));
     server.process.signal(Signal::TERM);
-    server.process.signal(Signal::CONT);
-    // Which of the two the kernel tells last is its own affair.
-    let status = server.process.await_end();
-    assert!([128 + 2, 128 + 15].contains(&status), "{status}: {}", server.log());
+    server.await_log("Shutting down");
+    assert!(server.process.is_running(), "the write is in flight: {}", server.log());
+    server.process.signal(Signal::INT);
+    // Its end is told only when the thread that is held is let go.
+    let status = format!("/proc/{}/status", server.process.0.id());
+    await_that("it has ended", || {
+        fs::read_to_string(&status).is_ok_and(|status| status.contains("State:\tZ"))
+    });
+    drop(held);
+    assert_eq!(server.process.await_end(), 128 + 2, "{}", server.log());
 }
 
 #[test]
