@@ -77,6 +77,11 @@ pub const REAP_CATCH_UP_MS: u64 = 1000;
 /// Sessions the expiry may close in one turn; the rest of the bucket follows in the next turns.
 pub const EXPIRIES_PER_TURN: usize = 200;
 
+/// A setWatches longer than this goes through its paths in slices of so many, some tenths of a
+/// microsecond each.
+pub const SET_WATCHES_AT_ONCE_BYTES: usize = 64 * 1024;
+pub const SET_WATCHES_PATHS_PER_TURN: usize = 4096;
+
 /// Connections written to in one turn, some microseconds each.
 pub const WRITES_PER_TURN: usize = 400;
 

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::auth::{AuthFailed, Identities, SaslExchange};
-use crate::base::{ConnId, SessionId, Xid, Zxid, limits};
+use crate::base::{ConnId, Instant, SessionId, Xid, Zxid, limits};
 use crate::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader, begin_frame,
-    end_frame, write_reply,
+    CatchUp, ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader,
+    begin_frame, end_frame, write_reply,
 };
 use crate::serve::{self, HandshakeContext, Order, Refusal, Slot, Verdict};
 use crate::session;
@@ -368,7 +368,11 @@ impl Node {
     fn on_read(&mut self, id: ConnId, xid: Xid, op: OpCode, body: &[u8], out: &mut Effects) {
         let has_room = self.has_turn_room(out);
         let Some(conn) = self.conns.find(id) else { return };
-        if has_room && conn.order.is_idle() && !conn.pauses.has(Pauses::BACKLOG) {
+        let may_answer = has_room
+            && conn.order.is_idle()
+            && !conn.pauses.has(Pauses::BACKLOG)
+            && !is_long_catch_up(op, body);
+        if may_answer {
             self.answer_read(id, xid, op, &body[8..], self.now.mono, out);
             return;
         }
@@ -397,7 +401,16 @@ impl Node {
                 Slot::Refused { xid, op, err, received } => {
                     self.reply(id, xid, op, err, received, out, |_| {});
                 }
-                Slot::Read { frame, received } => self.run_read(id, &frame, received, out),
+                Slot::Read { frame, received } => {
+                    if !self.run_read(id, frame, received, out) {
+                        break;
+                    }
+                }
+                Slot::CatchUp { frame, cursor, received } => {
+                    if !self.run_catch_up(id, frame, cursor, received, out) {
+                        break;
+                    }
+                }
             }
         }
         let Some(conn) = self.conns.find(id) else { return };
@@ -407,18 +420,52 @@ impl Node {
         self.unbound_queue(id, out);
     }
 
+    /// False where it is not done: it goes on in a later turn.
     fn run_read(
         &mut self,
         id: ConnId,
-        frame: &[u8],
-        received: crate::base::Instant,
+        frame: Box<[u8]>,
+        received: Instant,
         out: &mut Effects,
-    ) {
-        let header = RequestHeader::read(&mut crate::proto::Reader::new(frame));
-        let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return };
-        let Some(op) = OpCode::from_number(header.op) else { return };
+    ) -> bool {
+        let header = RequestHeader::read(&mut crate::proto::Reader::new(&frame));
+        let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return true };
+        let Some(op) = OpCode::from_number(header.op) else { return true };
+        if is_long_catch_up(op, &frame)
+            && let Ok(cursor) = CatchUp::begin(op, body)
+        {
+            return self.run_catch_up(id, frame, cursor, received, out);
+        }
         let xid = if op == OpCode::Ping { Xid::PING } else { header.xid };
         self.answer_read(id, xid, op, body, received, out);
+        true
+    }
+
+    fn run_catch_up(
+        &mut self,
+        id: ConnId,
+        frame: Box<[u8]>,
+        mut cursor: CatchUp,
+        received: Instant,
+        out: &mut Effects,
+    ) -> bool {
+        let header = RequestHeader::read(&mut crate::proto::Reader::new(&frame));
+        let header = header.expect("it was read before");
+        let Some(conn) = self.conns.find(id) else { return true };
+        let reader = serve::Reader { conn: id, session: conn.session, ids: &conn.ids };
+        let (state, providers, visits) = (&self.state, &self.providers, &self.visits);
+        let context = serve::ReadContext { state, providers, visits };
+        let (watches, body) = (&mut self.watches, &frame[8..]);
+        out.send(id, |out| {
+            serve::catch_up(context, watches, &reader, header.xid, body, &mut cursor, out);
+        });
+        if cursor.is_done() {
+            self.count_reply(id, header.xid, header.op, received);
+            return true;
+        }
+        self.outstanding.more(conn.pauses, 1);
+        conn.order.put_back(frame, cursor, received);
+        false
     }
 
     fn on_auth(&mut self, id: ConnId, xid: Xid, body: &[u8], out: &mut Effects) {
@@ -509,6 +556,12 @@ impl Node {
     pub(super) fn origin_of(id: ConnId, header: RequestHeader) -> Origin {
         Origin::Client { conn: id, xid: header.xid, op: header.op }
     }
+}
+
+/// Whether its paths are gone through in slices.
+fn is_long_catch_up(op: OpCode, frame: &[u8]) -> bool {
+    matches!(op, OpCode::SetWatches | OpCode::SetWatches2)
+        && frame.len() > limits::SET_WATCHES_AT_ONCE_BYTES
 }
 
 fn send_connect_response(out: &mut Effects, id: ConnId, response: &ConnectResponse) {

@@ -324,7 +324,7 @@ impl Node {
         self.count_reply(id, xid, op.number(), received);
     }
 
-    fn count_reply(&mut self, id: ConnId, xid: Xid, op: i32, received: Instant) {
+    pub(super) fn count_reply(&mut self, id: ConnId, xid: Xid, op: i32, received: Instant) {
         let now = self.now.mono;
         let latency_ms = now.ms_since(received);
         let zxid = self.state.last_zxid();

@@ -4,6 +4,7 @@
 //! of bytes says; never whether it is allowed.
 
 mod acl;
+mod catch_up;
 mod code;
 mod connect;
 mod frame;
@@ -17,6 +18,7 @@ mod txn;
 mod utf;
 
 pub use acl::{Acl, Perms, RawAcl};
+pub use catch_up::CatchUp;
 pub use code::ErrorCode;
 pub use connect::{ConnectRequest, ConnectResponse};
 pub use frame::{FrameError, Splitter, cut};

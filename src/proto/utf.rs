@@ -42,7 +42,7 @@ fn surrogate_len(bad: &[u8]) -> Option<usize> {
 /// Encodes each UTF-16 unit separately: a character outside the BMP takes 2 × 3 bytes.
 pub fn encode(s: &str) -> Cow<'_, [u8]> {
     // Only four-byte sequences start with 0xf0 or above.
-    if !s.bytes().any(|b| b >= 0xf0) {
+    if s.is_ascii() || !s.bytes().any(|b| b >= 0xf0) {
         return Cow::Borrowed(s.as_bytes());
     }
     let mut out = Vec::with_capacity(s.len() + s.len() / 2);

@@ -11,5 +11,5 @@ mod write;
 
 pub use handshake::{HandshakeContext, Refusal, Verdict, judge};
 pub use order::{Order, Slot};
-pub use read::{ReadContext, Reader, answer};
+pub use read::{ReadContext, Reader, answer, catch_up};
 pub use write::{WriteReply, write_reply_body};

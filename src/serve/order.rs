@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::base::{Instant, Xid};
-use crate::proto::ErrorCode;
+use crate::proto::{CatchUp, ErrorCode};
 
 /// A request that is not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Slot {
     Read { frame: Box<[u8]>, received: Instant },
     /// Writes that its session sent over an earlier connection are under way.
     Earlier { received: Instant },
+    /// A setWatches of many paths: goes on from where it came to.
+    CatchUp { frame: Box<[u8]>, cursor: CatchUp, received: Instant },
     /// Already decided; told when it reaches the front.
     Refused { xid: Xid, op: i32, err: ErrorCode, received: Instant },
 }
@@ -25,6 +27,7 @@ impl Slot {
             Slot::Write { received, .. }
             | Slot::Read { received, .. }
             | Slot::Earlier { received }
+            | Slot::CatchUp { received, .. }
             | Slot::Refused { received, .. } => *received,
         }
     }
@@ -150,7 +153,7 @@ impl Order {
     pub fn next_ready(&mut self) -> Option<Slot> {
         match self.slots.front()? {
             Slot::Write { .. } | Slot::Earlier { .. } => return None,
-            Slot::Read { frame, .. } => self.bytes -= frame.len(),
+            Slot::Read { frame, .. } | Slot::CatchUp { frame, .. } => self.bytes -= frame.len(),
             Slot::Refused { .. } => {}
         }
         self.answered += 1;
@@ -175,9 +178,17 @@ impl Order {
         writes > self.unprepared.len()
     }
 
+    /// The front that was taken is not done: it stays the front.
+    pub fn put_back(&mut self, frame: Box<[u8]>, cursor: CatchUp, received: Instant) {
+        self.answered -= 1;
+        self.bytes += frame.len();
+        self.slots.push_front(Slot::CatchUp { frame, cursor, received });
+    }
+
     /// The front could be answered now.
     pub fn is_ready(&self) -> bool {
-        matches!(self.slots.front(), Some(Slot::Read { .. } | Slot::Refused { .. }))
+        let waits = |front: &Slot| matches!(front, Slot::Write { .. } | Slot::Earlier { .. });
+        self.slots.front().is_some_and(|front| !waits(front))
     }
 
     /// When the oldest request came, for the ping rule.

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use crate::auth::{Identities, Providers};
+use crate::base::limits::SET_WATCHES_PATHS_PER_TURN;
 use crate::base::{ConnId, SessionId, Xid, Zxid};
 use crate::proto::{
-    Acl, ErrorCode, OpCode, Perms, ReplyHeader, Request, Stat, Writer, begin_frame, end_frame,
-    write_event,
+    Acl, CatchUp, ErrorCode, OpCode, Perms, ReplyHeader, Request, Stat, Writer, begin_frame,
+    end_frame, write_event, write_reply,
 };
 use crate::state::{NodeRef, State};
 use crate::watch::{Table, WatchTable};
@@ -72,6 +73,28 @@ pub fn answer(
     };
     end_frame(out, mark);
     err
+}
+
+/// Goes on with a setWatches of many paths: events that it catches up with, and behind the last
+/// of them the reply. What changes between two slices is told either way: paths behind the cursor
+/// are watched already, those before it are looked at later.
+pub fn catch_up(
+    context: ReadContext<'_>,
+    watches: &mut WatchTable,
+    reader: &Reader<'_>,
+    xid: Xid,
+    body: &[u8],
+    cursor: &mut CatchUp,
+    out: &mut Vec<u8>,
+) {
+    let set = cursor.next(body, SET_WATCHES_PATHS_PER_TURN);
+    context.visits.set(context.visits.get() + SET_WATCHES_PATHS_PER_TURN);
+    watches.set_watches(reader.conn, context.state, &set, &mut |kind, path| {
+        write_event(out, Zxid::NONE, kind, path);
+    });
+    if cursor.is_done() {
+        write_reply(out, xid, context.state.last_zxid(), ErrorCode::Ok, |_| {});
+    }
 }
 
 struct Answer<'a> {

@@ -2,6 +2,7 @@
 
 use std::hash::Hasher;
 use std::hint::black_box;
+use std::iter;
 
 use foldhash::SharedSeed;
 use foldhash::fast::FoldHasher;
@@ -134,6 +135,14 @@ impl Nodes {
         for node in ids.iter().map(|id| self.slab.at(id.0)) {
             black_box((node.content.first(), self.rare_of(node).owner));
             black_box(self.table.find(node.hash, |_| false));
+        }
+    }
+
+    /// Ahead of a walk through the names of this node and those behind it.
+    pub fn warm_siblings(&self, first: u32) {
+        let behind = |id: &u32| Some(self.slab.at(*id).next).filter(|id| *id != NONE);
+        for id in iter::successors(Some(first), behind).take(WARM_NODES) {
+            black_box(self.slab.at(id).content.first());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::proto::Stat;
 
-use super::nodes::NONE;
+use super::nodes::{NONE, WARM_NODES};
 use super::{AclList, NodeId, NodeStat, OwnerKind, State};
 
 /// A living node of a state.
@@ -77,7 +77,7 @@ impl<'a> NodeRef<'a> {
 
     /// The newest first.
     pub fn children(&self) -> Children<'a> {
-        Children { state: self.state, next: self.state.nodes.first_child(self.id.0) }
+        Children { state: self.state, next: self.state.nodes.first_child(self.id.0), warm: 0 }
     }
 
     /// 0 below "/zookeeper", which the tree's digest leaves out, and where digests are off.
@@ -90,6 +90,8 @@ impl<'a> NodeRef<'a> {
 pub struct Children<'a> {
     state: &'a State,
     next: u32,
+    /// How many of the next lie near.
+    warm: usize,
 }
 
 impl<'a> Iterator for Children<'a> {
@@ -99,6 +101,11 @@ impl<'a> Iterator for Children<'a> {
         if self.next == NONE {
             return None;
         }
+        if self.warm == 0 {
+            self.warm = WARM_NODES;
+            self.state.nodes.warm_siblings(self.next);
+        }
+        self.warm -= 1;
         let id = self.next;
         self.next = self.state.nodes.next_sibling(id);
         Some(NodeRef { state: self.state, id: NodeId(id) })

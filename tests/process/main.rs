@@ -10,3 +10,4 @@ mod limits;
 mod ports;
 mod server;
 mod starting;
+mod watches;
