@@ -56,7 +56,8 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     let now = reactor.now();
     let seed = seed(now.wall);
     let settings = storage_settings(config, seed);
-    let (disk, recovered) = disk::open(&settings)?;
+    let (mut disk, recovered) = disk::open(&settings)?;
+    let kept_ms = disk::kept_ms(&mut disk, &settings, recovered.created, now.wall);
     let last = recovered.last_logged;
     let waker = reactor.waker();
     let wake = move || {
@@ -72,8 +73,8 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     threads.nudge()();
 
     let now = reactor.now();
-    let mut node =
-        Node::new(config, start(recovered), now, seed).map_err(Fatal::InvalidInvocation)?;
+    let mut node = Node::new(config, start(recovered, kept_ms), now, seed)
+        .map_err(Fatal::InvalidInvocation)?;
     if let Some(sasl) = sasl {
         node.serve_sasl(sasl);
     }
@@ -180,7 +181,7 @@ fn storage_settings(config: &Config, seed: u64) -> StorageSettings {
     settings
 }
 
-fn start(recovered: Recovered) -> Start {
+fn start(recovered: Recovered, directory_kept_ms: u64) -> Start {
     Start {
         state: recovered.state,
         tail: recovered.tail,
@@ -189,7 +190,7 @@ fn start(recovered: Recovered) -> Start {
         wants_snapshot: recovered.wants_snapshot,
         mismatches: recovered.mismatches,
         txns_behind: recovered.txns_behind,
-        is_new_directory: recovered.created,
+        directory_kept_ms,
     }
 }
 

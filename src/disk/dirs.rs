@@ -71,5 +71,6 @@ pub const SPARE_DRAFT_OF_LOG: &str = ".zkd-next-log";
 pub const SPARE_DRAFT_OF_CHORES: &str = ".zkd-next-chores";
 pub const SNAPSHOT_DRAFT_PREFIX: &str = ".zkd-snapshot.";
 pub const MARK_NAME: &str = ".zkd-synced";
+pub const SINCE_NAME: &str = ".zkd-since";
 /// What `zkServer.sh` writes, in the data directory itself.
 pub const JAVA_PID_FILE: &str = "zookeeper_server.pid";

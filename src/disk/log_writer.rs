@@ -49,6 +49,7 @@ struct Mark {
     file: Option<FileId>,
     segment: Zxid,
     end: u64,
+    at_ns: u64,
 }
 
 impl<D: Disk> LogWriter<D> {
@@ -65,7 +66,7 @@ impl<D: Disk> LogWriter<D> {
             last,
             executed: Ticket::default(),
             wants_spare: settings.preallocate_bytes > 0,
-            mark: Mark { file: None, segment: Zxid::NONE, end: 0 },
+            mark: Mark { file: None, segment: Zxid::NONE, end: 0, at_ns: 0 },
             slow_syncs: 0,
         }
     }
@@ -251,7 +252,7 @@ impl<D: Disk> LogWriter<D> {
         if let Some(file) = self.mark.file.take() {
             self.disk.close(file);
         }
-        self.mark = Mark { file: None, segment: Zxid::NONE, end: 0 };
+        self.mark = Mark { file: None, segment: Zxid::NONE, end: 0, at_ns: 0 };
         match truncate(&mut self.disk, &self.dirs, zxid)? {
             Cut::Done { last } => self.last = last,
             Cut::Refused => return Ok(false),
@@ -287,9 +288,11 @@ impl<D: Disk> LogWriter<D> {
     /// Notes now and then how far the file is synced. Nothing depends on its success.
     fn write_mark(&mut self, step_bytes: u64) {
         let Some(segment) = &self.segment else { return };
-        let behind =
-            segment.end - if self.mark.segment == segment.name { self.mark.end } else { 0 };
-        if segment.is_dirty || segment.last_start == 0 || behind < step_bytes {
+        let now = self.disk.clock_ns();
+        let is_near = self.mark.segment == segment.name
+            && segment.end - self.mark.end < step_bytes
+            && (now.saturating_sub(self.mark.at_ns) < MARK_STEP_NS || segment.end == self.mark.end);
+        if segment.is_dirty || segment.last_start == 0 || is_near {
             return;
         }
         let mark = SideMark {
@@ -298,7 +301,7 @@ impl<D: Disk> LogWriter<D> {
             end: segment.end,
             checksum: segment.last_checksum,
         };
-        (self.mark.segment, self.mark.end) = (mark.segment, mark.end);
+        (self.mark.segment, self.mark.end, self.mark.at_ns) = (mark.segment, mark.end, now);
         if let Err(e) = self.put_mark(&mark) {
             warn!("cannot write {}: {e}", self.dirs.mark().display());
         }
@@ -347,5 +350,6 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 /// Java extends a log file when less than this is left, and so do we.
 const END_MARGIN_BYTES: u64 = 4096;
-/// How much is synced between two side marks.
+/// How much is synced between two side marks, and how much time passes.
 const MARK_STEP_BYTES: u64 = 1024 * 1024;
+const MARK_STEP_NS: u64 = 1_000_000_000;

@@ -85,6 +85,8 @@ pub struct MemDisk {
     world: Rc<RefCell<World>>,
     open: Rc<RefCell<HashMap<FileId, usize>>>,
     clock_ns: u64,
+    /// What each look at the clock takes; a microsecond where it is nothing.
+    pub clock_step_ns: u64,
 }
 
 /// Small steps of chance, the same for the same seed.
@@ -433,7 +435,7 @@ impl Disk for MemDisk {
     }
 
     fn clock_ns(&mut self) -> u64 {
-        self.clock_ns += 1_000;
+        self.clock_ns += self.clock_step_ns.max(1_000);
         self.clock_ns
     }
 }

@@ -31,6 +31,7 @@ mod recover;
 mod recover_tests;
 mod segment;
 mod settings;
+mod since;
 mod snapshot_file;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use log_writer::LogWriter;
 pub use real::RealDisk;
 pub use recover::{Recovered, recover};
 pub use settings::StorageSettings;
+pub use since::kept_ms;
 pub use threads::StorageThreads;
 
 /// An open file of one [`Disk`]; never reused by it.
@@ -124,5 +126,5 @@ fn replace_small<D: Disk>(disk: &mut D, dir: &Path, name: &str, bytes: &[u8]) ->
     disk.sync_dir(dir)
 }
 
-/// Epoch files and side marks are a few dozen bytes.
+/// Epoch files, side marks and the like are a few dozen bytes.
 const SMALL_FILE_BYTES: usize = 512;

@@ -162,14 +162,20 @@ fn a_snapshot_of_another_digest_is_loaded_and_the_difference_counted() {
     assert_eq!((read.last_logged, read.mismatches), (end, 1));
 }
 
-/// Three records in `log.1`, closed in order, with one byte of the first one's turned.
-fn marked_log_with_a_broken_beginning(turned: usize) -> MemDisk {
-    let disk = disk_with(&[(0, JAVA_EMPTY)], &[]);
-    let batch: Vec<_> = (1..=3).map(|zxid| entry(Zxid(zxid), 10)).collect();
+/// Three records in `log.1`, closed in order or left by a kill some time after each was synced,
+/// with one byte of the first one's turned.
+fn marked_log_with_a_broken_beginning(turned: usize, is_closed: bool) -> MemDisk {
+    let mut disk = disk_with(&[(0, JAVA_EMPTY)], &[]);
+    disk.clock_step_ns = 600_000_000;
     let mut writer = LogWriter::new(disk.clone(), &settings(), Zxid(0));
-    writer.execute(&append(1, &batch, false), &mut Vec::new()).unwrap();
-    writer.sync().unwrap();
-    writer.close().unwrap();
+    for zxid in 1..=3 {
+        let batch = [entry(Zxid(zxid), 10)];
+        writer.execute(&append(zxid as u64, &batch, false), &mut Vec::new()).unwrap();
+        writer.sync().unwrap();
+    }
+    if is_closed {
+        writer.close().unwrap();
+    }
     let path = dirs().log(Zxid(1));
     let mut bytes = disk.content(&path).unwrap();
     bytes[turned] ^= 1;
@@ -179,8 +185,9 @@ fn marked_log_with_a_broken_beginning(turned: usize) -> MemDisk {
 
 #[test]
 fn a_synced_log_whose_first_record_is_damaged_is_refused_and_not_removed() {
-    for turned in [16 + 12 + 3, 16 + 5, 16 + 11] {
-        let disk = marked_log_with_a_broken_beginning(turned);
+    let all = [16 + 12 + 3, 16 + 5, 16 + 11].map(|turned| [(turned, true), (turned, false)]);
+    for (turned, is_closed) in all.into_iter().flatten() {
+        let disk = marked_log_with_a_broken_beginning(turned, is_closed);
         let before = disk.content(&dirs().log(Zxid(1)));
         assert!(matches!(recovered(&disk), Err(Fatal::LogDamaged(_))), "byte {turned}");
         assert_eq!(disk.content(&dirs().log(Zxid(1))), before, "byte {turned}");

@@ -56,6 +56,11 @@ impl Node {
         }
         self.unprepared_bytes -= conn.order.unprepared_bytes();
         self.request_throttle.release(conn.order.large_bytes());
+        if conn.throttled > 0 {
+            let is_open = |conn| self.conns.peek(conn).is_some();
+            let dropped = self.request_throttle.abandon(conn.throttled, is_open);
+            self.metrics.stale_requests_dropped.add(dropped);
+        }
         self.outstanding.less(conn.pauses, conn.order.len());
         self.watches.forget(id);
         self.let_go(id, conn.session, conn.order.has_writes_under_way());

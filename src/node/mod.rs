@@ -62,8 +62,9 @@ pub struct Start {
     pub mismatches: u64,
     /// Txns that the log had behind the snapshot.
     pub txns_behind: u64,
-    /// The data directory was made by this very start: nothing in it is another's.
-    pub is_new_directory: bool,
+    /// For how long the data directory has been zkd's; `u64::MAX` where nothing in it was ever
+    /// another's.
+    pub directory_kept_ms: u64,
 }
 
 /// Whose a proposal is, and so what its commit leads to.
@@ -197,7 +198,7 @@ impl Node {
             outstanding: Outstanding::default(),
             snapshots: Snapshots::new(&settings, &mut rng, start.txns_behind),
             reaper: Reaper::new(&settings, now.mono),
-            purge_due: settings.first_purge(now.mono, start.is_new_directory),
+            purge_due: settings.first_purge(now.mono, start.directory_kept_ms),
             last_due: None,
             connect_throttle: ConnectThrottle::new(&settings, now.mono, rng.next_u64()),
             request_throttle: RequestThrottle::default(),

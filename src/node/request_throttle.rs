@@ -15,6 +15,8 @@ use super::seam::{Effect, Effects};
 #[derive(Debug, Default)]
 pub(super) struct RequestThrottle {
     waiting: VecDeque<Waiting>,
+    /// Some of those that wait, whose connections are gone.
+    stale: usize,
     /// Bytes of large requests that are under way.
     large_bytes: usize,
 }
@@ -33,6 +35,17 @@ impl RequestThrottle {
 
     pub fn large_bytes(&self) -> usize {
         self.large_bytes
+    }
+
+    /// A connection with so many waiting requests is gone. Nothing can be let go on while a disk
+    /// hangs, and connections may come and go meanwhile: what they left must not pile up.
+    pub fn abandon(&mut self, count: usize, is_open: impl Fn(ConnId) -> bool) -> u64 {
+        self.stale += count;
+        if self.stale <= self.waiting.len() / 2 {
+            return 0;
+        }
+        self.waiting.retain(|waiting| is_open(waiting.conn));
+        std::mem::take(&mut self.stale) as u64
     }
 
     /// Large requests have left.
@@ -94,6 +107,7 @@ impl Node {
             let Some(waiting) = self.request_throttle.waiting.pop_front() else { return };
             let Some(conn) = self.conns.find(waiting.conn) else {
                 // Its connection is gone.
+                self.request_throttle.stale -= 1;
                 self.metrics.stale_requests_dropped.one();
                 continue;
             };
@@ -150,7 +164,7 @@ mod tests {
     use crate::base::{Now, Ticket, WallMillis, Zxid};
     use crate::config::Config;
     use crate::history::{StorageCommand, StorageEvent};
-    use crate::node::{Event, Start};
+    use crate::node::{CloseReason, Event, Start};
     use crate::proto::{Acl, Reader, Writer};
     use crate::state::{State, StateSettings};
 
@@ -176,7 +190,7 @@ mod tests {
                 wants_snapshot: false,
                 mismatches: 0,
                 txns_behind: 0,
-                is_new_directory: true,
+                directory_kept_ms: u64::MAX,
             };
             let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
             let node = Node::new(&config, start, now, 7).expect("a node");
@@ -275,6 +289,17 @@ mod tests {
         assert_eq!(bench.replies(), [(1, 0), (2, -127), (3, -127)]);
         assert_eq!(bench.node.metrics().throttled_ops.0, 2);
         assert!(bench.node.state().find("/n2").is_none());
+    }
+
+    #[test]
+    fn what_gone_connections_asked_for_does_not_pile_up() {
+        let mut bench = Bench::new(|c| c.limits.request_throttle.max_requests = 1);
+        let (plenty, peer_closed) = (100, CloseReason::PeerClosed);
+        bench.ask(&(0..plenty).map(|xid| create(xid, 1000)).collect::<Vec<_>>());
+        assert_eq!(bench.node.request_throttle.waiting.len(), 99, "one is under way");
+        bench.turn(&[Event::Closed { conn: CONN, reason: peer_closed }]);
+        assert_eq!(bench.node.request_throttle.waiting.len(), 0);
+        assert_eq!(bench.node.metrics().stale_requests_dropped.0, 99);
     }
 
     #[test]

@@ -127,17 +127,13 @@ impl Settings {
 
     /// When old files are first looked at: at once where an operator asked for it, as in Java;
     /// unasked, after one interval, and on a directory of another's making not on the first day.
-    pub fn first_purge(&self, now: Instant, is_new_directory: bool) -> Option<Instant> {
+    pub fn first_purge(&self, now: Instant, kept_ms: u64) -> Option<Instant> {
         if self.purge_interval_ms == 0 {
             return None;
         }
         let is_named = self.config.storage.purge.interval_hours.is_some();
-        let wait_ms = match (is_named, is_new_directory) {
-            (true, _) => 0,
-            (false, true) => self.purge_interval_ms,
-            (false, false) => self.purge_interval_ms.max(24 * HOUR_MS),
-        };
-        Some(now.plus_ms(wait_ms))
+        let unasked_ms = || self.purge_interval_ms.max((24 * HOUR_MS).saturating_sub(kept_ms));
+        Some(now.plus_ms(if is_named { 0 } else { unasked_ms() }))
     }
 }
 

@@ -144,10 +144,11 @@ impl Node {
             self.begin_snapshot(out);
         }
         let Stage::Walking(walk) = &mut self.snapshots.stage else { return };
-        if self.state.snapshot_pending_bytes() + walk.queued > limits::SNAPSHOT_QUEUE_BYTES {
+        let waiting = self.state.snapshot_pending_bytes() + walk.queued;
+        if self.state.snapshot_is_overrun() || waiting > limits::SNAPSHOT_QUEUE_BYTES {
             log::warn!(
-                "Snapshot of 0x{:x} given up: the disk does not keep up; the next is taken when it \
-                 is due",
+                "Snapshot of 0x{:x} given up: the disk does not keep up with what changes; the \
+                 next is taken when it is due",
                 walk.zxid
             );
             let zxid = walk.zxid;
@@ -248,7 +249,7 @@ mod tests {
             wants_snapshot: true,
             mismatches: 0,
             txns_behind: 0,
-            is_new_directory: true,
+            directory_kept_ms: u64::MAX,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
         let mut node = Node::new(&Config::for_tests(), start, now, 7).expect("a node");

@@ -27,7 +27,7 @@ impl Bench {
             wants_snapshot: false,
             mismatches: 0,
             txns_behind: 0,
-            is_new_directory: true,
+            directory_kept_ms: u64::MAX,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
         let node = Node::new(&config, start, now, 7).expect("a node");

@@ -137,10 +137,10 @@ impl Intake {
         match taken {
             Err(FrameError::Length(length)) => Outcome::Over(CloseReason::BadLength(length)),
             Ok(()) if link.input == Input::Deaf => Outcome::Drained,
-            // Short reads of TLS say nothing: records are cut another way than reads.
-            Ok(()) if link.wire.is_tls() => Outcome::More,
-            Ok(()) if count == wanted || link.is_half_closed => Outcome::More,
-            Ok(()) => Outcome::Drained,
+            Ok(()) if count < wanted && !link.is_half_closed && link.wire.is_drained() => {
+                Outcome::Drained
+            }
+            Ok(()) => Outcome::More,
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Cursor {
     pending_acls: Vec<u8>,
     /// Nodes that changed before they were reached. They wait for the last ACL.
     pending_nodes: Vec<u8>,
+    /// More waited than may: the image is given up.
+    is_overrun: bool,
 }
 
 /// A walk over the ids of one moment.
@@ -58,6 +60,7 @@ impl State {
             nodes: Walk::new(self.nodes.end()),
             pending_acls: head,
             pending_nodes: Vec::new(),
+            is_overrun: false,
         });
     }
 
@@ -70,6 +73,11 @@ impl State {
         self.cursor.as_ref().map_or(0, |c| c.pending_acls.len() + c.pending_nodes.len())
     }
 
+    /// Whether changes brought more than may wait: this image will never be complete.
+    pub fn snapshot_is_overrun(&self) -> bool {
+        self.cursor.as_ref().is_some_and(|c| c.is_overrun)
+    }
+
     pub fn snapshot_abandon(&mut self) {
         self.cursor = None;
     }
@@ -78,6 +86,7 @@ impl State {
     /// fewer where they are large. True once the body is complete and the cursor gone.
     pub fn snapshot_step(&mut self, max_nodes: usize, out: &mut Vec<u8>) -> bool {
         let cursor = self.cursor.as_mut().expect("a snapshot that was begun");
+        assert!(!cursor.is_overrun, "what was overrun is given up");
         let full = out.len().saturating_add(limits::SNAPSHOT_BYTES_PER_TURN);
         drain(&mut cursor.pending_acls, out);
         let mut budget = Budget::new(max_nodes.saturating_mul(ACLS_PER_NODE), full);
@@ -107,10 +116,11 @@ impl State {
     /// To be called before anything that the image shows of a node changes.
     pub(super) fn before_change(&mut self, id: u32) {
         let Some(cursor) = &mut self.cursor else { return };
-        if !cursor.nodes.is_reached(id) {
+        if !cursor.is_overrun && !cursor.nodes.is_reached(id) {
             let mut pending = std::mem::take(&mut cursor.pending_nodes);
             cursor.write(id, &self.nodes, &self.acls, &mut pending);
             cursor.pending_nodes = pending;
+            cursor.bound();
         }
     }
 
@@ -139,6 +149,7 @@ impl State {
             if self.acls.nodes(slot) == 1 && !cursor.acls.is_reached(slot) {
                 self.acls.write(slot, &mut cursor.pending_acls);
                 cursor.acls.skip(slot);
+                cursor.bound();
             }
         }
         self.acls.release(slot);
@@ -192,6 +203,16 @@ impl Budget {
 }
 
 impl Cursor {
+    /// One turn may change far more than the image may hold back.
+    fn bound(&mut self) {
+        let waiting = self.pending_acls.len() + self.pending_nodes.len();
+        if waiting > limits::SNAPSHOT_QUEUE_BYTES {
+            self.is_overrun = true;
+            self.pending_acls = Vec::new();
+            self.pending_nodes = Vec::new();
+        }
+    }
+
     /// Writes a node after those above it that are not written yet; tells how many.
     fn write(&mut self, id: u32, nodes: &Nodes, acls: &AclTable, out: &mut Vec<u8>) -> usize {
         let mut chain = vec![id];

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::test_image::Image;
 use super::*;
-use crate::base::WallMillis;
+use crate::base::{WallMillis, limits};
 use crate::proto::{CreateKind, CreateTxn, ErrorCode, Txn, TxnHeader, Writer, parent_and_name};
 
 const SETTINGS: StateSettings =
@@ -424,6 +424,30 @@ fn an_image_shows_the_usage_as_it_was_at_its_beginning() {
     let stats = nodes.iter().find(|node| node.path.ends_with("zookeeper_stats"));
     assert_eq!(stats.expect("statistics").data.as_deref(), Some(&b"count=1,bytes=2"[..]));
     assert!(nodes.iter().all(|node| node.path != "/q/a"));
+}
+
+/// A single turn may take away gigabytes that an image under way has not reached.
+#[test]
+fn an_image_holds_no_more_back_than_it_may() {
+    let mut loader = State::loader(&SETTINGS);
+    loader.node("", Some(b""), -1, stat0()).expect("the root");
+    let data = vec![7; limits::SNAPSHOT_QUEUE_BYTES / 2];
+    for path in ["/a", "/b", "/c", "/d"] {
+        loader.node(path, Some(&data), -1, stat0()).expect("a node");
+    }
+    let mut state = loader.finish(Zxid(1));
+    state.snapshot_begin();
+    let delete = |state: &mut State, zxid, path: &str| {
+        assert_eq!(apply(state, zxid, Txn::Delete { path: path.into() }), ErrorCode::Ok);
+    };
+    delete(&mut state, 2, "/a");
+    assert!(!state.snapshot_is_overrun() && state.snapshot_pending_bytes() > data.len());
+    delete(&mut state, 3, "/b");
+    delete(&mut state, 4, "/c");
+    assert!(state.snapshot_is_overrun());
+    assert_eq!(state.snapshot_pending_bytes(), 0);
+    state.snapshot_abandon();
+    assert!(!state.snapshot_is_overrun());
 }
 
 /// What a replay meets when the image holds the effects of later txns already.

@@ -181,7 +181,7 @@ fn digests_that_recovery_found_wrong_are_counted() {
         wants_snapshot: false,
         mismatches: 3,
         txns_behind: 0,
-        is_new_directory: true,
+        directory_kept_ms: u64::MAX,
     };
     let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
     let mut node = Node::new(&Config::for_tests(), start, now, 1).expect("a good config");

@@ -28,6 +28,14 @@ impl Wire {
         }
     }
 
+    /// Whether a read that was not filled has left nothing to read.
+    pub fn is_drained(&self) -> bool {
+        match self {
+            Wire::Plain | Wire::Unclear => true,
+            Wire::Tls(session) => session.is_drained,
+        }
+    }
+
     pub fn is_tls(&self) -> bool {
         matches!(self, Wire::Tls(_))
     }
@@ -36,6 +44,8 @@ impl Wire {
 pub struct Session {
     tls: ServerConnection,
     is_closing: bool,
+    /// The last read of the socket took all there was.
+    is_drained: bool,
 }
 
 /// Where a handshake stands after a step.
@@ -55,7 +65,7 @@ impl Session {
         let mut tls = ServerConnection::new(config)?;
         // What is sealed goes to the link's backlog at once, which has a bound of its own.
         tls.set_buffer_limit(None);
-        Ok(Session { tls, is_closing: false })
+        Ok(Session { tls, is_closing: false, is_drained: false })
     }
 
     /// Reads once, and goes on with the handshake as far as that leads.
@@ -87,7 +97,10 @@ impl Session {
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 other => return other,
             }
-            if self.tls.read_tls(stream)? == 0 {
+            let mut tap = Tap { stream, is_drained: false };
+            let count = self.tls.read_tls(&mut tap)?;
+            self.is_drained = tap.is_drained;
+            if count == 0 {
                 return Ok(0);
             }
             let garbled = |_| io::Error::from(io::ErrorKind::InvalidData);
@@ -129,6 +142,20 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Session({:?})", self.tls.protocol_version())
+    }
+}
+
+/// Sees whether the socket had less than was asked for.
+struct Tap<'a> {
+    stream: &'a mut TcpStream,
+    is_drained: bool,
+}
+
+impl Read for Tap<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(into)?;
+        self.is_drained = count < into.len();
+        Ok(count)
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Files {
     pub ignores_cut: bool,
     /// After a power cut the torn record at the newest log's end has a checksum that fits.
     pub mends_torn_tails: bool,
+    /// What is known to be synced is forgotten.
+    pub hides_marks: bool,
     pub clock_ns: u64,
     pub sync_ns: u64,
     pub syncs: u64,
@@ -94,6 +96,7 @@ impl Files {
             ignores_draft_sync: false,
             ignores_cut: false,
             mends_torn_tails: false,
+            hides_marks: false,
             clock_ns: 0,
             sync_ns: 100_000,
             syncs: 0,
@@ -316,7 +319,10 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<FileId> {
-        let known = self.files.borrow().live.get(path).copied();
+        let is_hidden = mode == OpenMode::Read
+            && self.files.borrow().hides_marks
+            && path.ends_with(".zkd-synced");
+        let known = self.files.borrow().live.get(path).copied().filter(|_| !is_hidden);
         let inode = match (known, mode) {
             (None, OpenMode::Read | OpenMode::Write) => {
                 return Err(io::ErrorKind::NotFound.into());

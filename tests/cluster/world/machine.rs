@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use zkd::base::{ConnId, Fatal, Instant, Now, Ticket, WallMillis};
 use zkd::config::Config;
-use zkd::disk::{Chores, LogWriter, StorageSettings, recover};
+use zkd::disk::{Chores, LogWriter, StorageSettings, kept_ms, recover};
 use zkd::history::{ChoreCommand, StorageCommand, StorageEvent};
 use zkd::node::{CloseReason, Effect, Effects, Event, Node, Start};
 use zkd::proto::Splitter;
@@ -86,6 +86,7 @@ impl Machine {
         files.ignores_dir_sync = breakage == Breakage::NoDirSync;
         files.ignores_draft_sync = breakage == Breakage::RenameBeforeSync;
         files.ignores_cut = breakage == Breakage::NoCut;
+        files.hides_marks = breakage == Breakage::DamageCut;
         files.mends_torn_tails = breakage == Breakage::TornTailKept;
         Machine {
             files: Rc::new(RefCell::new(files)),
@@ -119,6 +120,8 @@ impl Machine {
         let recovered = recover(&mut disk, &self.settings)?;
         self.fatal = None;
         let last = recovered.last_logged;
+        let wall = self.now.wall;
+        let kept_ms = kept_ms(&mut disk, &self.settings, recovered.created, wall);
         let start = Start {
             state: recovered.state,
             tail: recovered.tail,
@@ -127,7 +130,7 @@ impl Machine {
             wants_snapshot: recovered.wants_snapshot,
             mismatches: recovered.mismatches,
             txns_behind: recovered.txns_behind,
-            is_new_directory: recovered.created,
+            directory_kept_ms: kept_ms,
         };
         self.log = Some(LogWriter::new(SimDisk::new(&self.files), &self.settings, last));
         self.chores = Some(Chores::new(SimDisk::new(&self.files), &self.settings));
