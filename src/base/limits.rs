@@ -54,6 +54,9 @@ pub const SASL_FAILED_TRIES: u32 = 20;
 /// Pairs of network and user whose failed tries are counted: a megabyte or two.
 pub const SASL_TRIED_PAIRS: usize = 10_000;
 
+/// Nodes whose memory one turn gives back after they were removed.
+pub const NODES_GIVEN_BACK_PER_TURN: usize = 4096;
+
 /// Nodes a snapshot cursor emits in one turn.
 pub const SNAPSHOT_NODES_PER_TURN: usize = 1000;
 

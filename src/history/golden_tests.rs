@@ -50,7 +50,7 @@ fn a_java_log_says_what_was_done() {
     }
     let last = last.unwrap();
     assert_eq!(last.header.zxid, Zxid(0xe));
-    assert_eq!(last.txn, Txn::CloseSession { paths: Some(PathList::from_iter(["/eph"])) });
+    assert_eq!(last.txn, Txn::CloseSession { paths: Some(PathList::from_iter(["/eph"]).into()) });
 }
 
 #[test]

@@ -14,6 +14,8 @@ impl Node {
         self.notice_stall(now);
         self.now = now;
         self.visits.set(0);
+        // What the turn before removed; it was long enough.
+        self.state.give_back(limits::NODES_GIVEN_BACK_PER_TURN);
         for event in events {
             if let Event::Storage(event) = event {
                 self.on_storage(event, out);
@@ -112,6 +114,7 @@ impl Node {
             || self.has_uncommitted_backlog()
             || self.snapshots.wants_turn()
             || self.has_watches_to_sweep
+            || self.state.has_buried()
             || self.reaper.is_looking() && self.next_reap().is_some() && self.is_serving()
     }
 

@@ -17,7 +17,7 @@ mod tests;
 
 use crate::auth::{Identities, Providers};
 use crate::base::{SessionId, WallMillis, Zxid, limits};
-use crate::proto::{CreateKind, DIGEST_VERSION, ErrorCode, PathList, Request, Txn, TxnDigest};
+use crate::proto::{CreateKind, DIGEST_VERSION, ErrorCode, Request, Txn, TxnDigest};
 use crate::state::State;
 
 use overlay::Overlay;
@@ -172,7 +172,7 @@ fn encoded_bytes(txn: &Txn) -> usize {
     let data_bytes = |data: &Option<Vec<u8>>| 4 + data.as_ref().map_or(0, Vec::len);
     match txn {
         Txn::CreateSession { .. } | Txn::Error { .. } => 4,
-        Txn::CloseSession { paths } => paths.as_ref().map_or(0, PathList::encoded_bytes),
+        Txn::CloseSession { paths } => paths.as_ref().map_or(0, |paths| paths.encoded_bytes()),
         Txn::Create(create) => {
             let ttl = if create.kind == CreateKind::Ttl { 8 } else { 1 };
             text(&create.path) + data_bytes(&create.data) + acl_bytes(&create.acl) + 4 + ttl

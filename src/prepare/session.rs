@@ -1,6 +1,7 @@
 //! A session ends, and its ephemerals with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::proto::{PathList, Txn};
 use crate::state::NodeId;
@@ -13,7 +14,7 @@ use super::scene::{Scene, parent_of};
 pub(super) fn close(scene: &mut Scene<'_>) -> Txn {
     let mut paths = take_settled(scene);
     take_in_flight(scene, &mut paths);
-    let list = Txn::CloseSession { paths: Some(paths) };
+    let list = Txn::CloseSession { paths: Some(Arc::new(paths)) };
     let is_listed =
         scene.settings.close_session_txn && encoded_bytes(&list) <= scene.settings.max_txn_bytes;
     // Without the list, whatever the session owns when it is applied is deleted: the same nodes.

@@ -32,7 +32,8 @@ fn is_forbidden(c: char) -> bool {
 /// Splits at the last slash: the parent ("/" for a child of the root) and the name. `None` where
 /// there is no slash or the path is the root.
 pub fn parent_and_name(path: &str) -> Option<(&str, &str)> {
-    let slash = path.rfind('/')?;
+    // Names are short: byte by byte is faster than a search made for long texts.
+    let slash = path.bytes().rposition(|byte| byte == b'/')?;
     let name = &path[slash + 1..];
     if path.len() == 1 {
         return None;

@@ -43,6 +43,12 @@ impl PathList {
         self.ends.is_empty()
     }
 
+    /// The `n`th, which must be there.
+    pub fn at(&self, n: usize) -> &str {
+        let begin = n.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[begin..self.ends[n]]
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let mut begin = 0;
         self.ends.iter().map(move |end| &self.text[std::mem::replace(&mut begin, *end)..*end])

@@ -1,5 +1,7 @@
 //! Transactions as the log and the quorum carry them.
 
+use std::sync::Arc;
+
 use crate::base::{SessionId, WallMillis, Zxid};
 
 use super::acl::Acl;
@@ -60,7 +62,7 @@ pub enum Txn {
     },
     /// The ephemerals to delete; `None` in logs of before 3.6: whatever the session owns.
     CloseSession {
-        paths: Option<PathList>,
+        paths: Option<Arc<PathList>>,
     },
     Create(CreateTxn),
     Delete {
@@ -163,7 +165,7 @@ impl Txn {
         Ok(match kind {
             kind::CREATE_SESSION => Txn::CreateSession { timeout_ms: r.i32()? },
             kind::CLOSE_SESSION if r.is_empty() => Txn::CloseSession { paths: None },
-            kind::CLOSE_SESSION => Txn::CloseSession { paths: Some(PathList::read(r)?) },
+            kind::CLOSE_SESSION => Txn::CloseSession { paths: Some(Arc::new(PathList::read(r)?)) },
             kind::CREATE => Txn::Create(CreateTxn::read(CreateKind::Create, r)?),
             kind::CREATE2 => Txn::Create(CreateTxn::read(CreateKind::Create2, r)?),
             kind::CREATE_CONTAINER => Txn::Create(CreateTxn::read(CreateKind::Container, r)?),

@@ -1,5 +1,7 @@
 //! What each txn does.
 
+use std::sync::Arc;
+
 use crate::base::{SessionId, Zxid};
 use crate::proto::{
     Acl, CreateKind, CreateTxn, ErrorCode, PathList, Stat, Txn, TxnHeader, parent_and_name,
@@ -13,11 +15,15 @@ use super::{
 
 type Outcome = Result<Stat, ErrorCode>;
 
+/// What a txn gives back of what those before it removed: without this recovery would keep it all.
+const BURIED_PER_TXN: usize = 64;
+
 impl State {
     /// Applies one committed txn. `last_zxid` rises once all of it is in. A txn that failed at
     /// its leader changes nothing else.
     pub fn apply(&mut self, header: &TxnHeader, txn: &Txn, mode: Mode, out: &mut Applied) {
         out.clear();
+        self.give_back(BURIED_PER_TXN);
         match txn {
             Txn::Multi(parts) => self.apply_multi(header, parts, out),
             txn => match self.apply_one(header, txn, &mut out.changes) {
@@ -166,7 +172,7 @@ impl State {
 
     fn remove(&mut self, id: u32, path: &str, changes: &mut Changes) {
         if self.nodes.first_child(id) == NONE {
-            self.remove_leaf(id, path, changes);
+            self.remove_leaf(id, path, None, changes);
         } else {
             self.remove_subtree(id, path, changes);
         }
@@ -183,7 +189,7 @@ impl State {
                 path.push_str(self.nodes.name(at));
             }
             let parent = self.nodes.parent(at);
-            self.remove_leaf(at, &path, changes);
+            self.remove_leaf(at, &path, None, changes);
             if at == top {
                 return;
             }
@@ -192,16 +198,16 @@ impl State {
         }
     }
 
-    fn remove_leaf(&mut self, id: u32, path: &str, changes: &mut Changes) {
+    /// `listed`: which of the paths it is that the txn lists, where it is one.
+    fn remove_leaf(&mut self, id: u32, path: &str, listed: Option<usize>, changes: &mut Changes) {
         self.before_change(id);
-        let (parent, acl) = (self.nodes.parent(id), self.nodes.acl(id));
-        changes.push(Change::Deleted {
-            id: NodeId(id),
-            path,
-            parent: NodeId(parent),
-            acl: self.acls.list(acl),
-            parent_acl: self.acls.list(self.nodes.acl(parent)),
-        });
+        let (above, acl) = (self.nodes.parent(id), self.nodes.acl(id));
+        let (node, parent) = (NodeId(id), NodeId(above));
+        let (own, parent_acl) = (self.acls.list(acl), self.acls.list(self.nodes.acl(above)));
+        match listed {
+            Some(n) => changes.push_listed(n, node, parent, own, parent_acl),
+            None => changes.push(Change::Deleted { id: node, path, parent, acl: own, parent_acl }),
+        }
         self.release_acl(acl);
         self.forget_owner(id);
         let data_bytes = self.nodes.data_bytes(id);
@@ -247,7 +253,7 @@ impl State {
     fn close_session(
         &mut self,
         header: &TxnHeader,
-        paths: Option<&PathList>,
+        paths: Option<&Arc<PathList>>,
         changes: &mut Changes,
     ) {
         self.delete_with_ephemerals(header.session, header.zxid, paths, changes);
@@ -259,16 +265,21 @@ impl State {
         &mut self,
         session: SessionId,
         zxid: Zxid,
-        listed: Option<&PathList>,
+        listed: Option<&Arc<PathList>>,
         changes: &mut Changes,
     ) {
-        let owned: Vec<NodeId> = self.take_ephemerals(session).into_iter().collect();
-        let met = listed.map_or(0, |listed| self.delete_all(listed, &owned, zxid, changes));
+        let set = self.take_ephemerals(session);
+        let owned: Vec<NodeId> = set.iter().copied().collect();
+        self.buried_sets.push(set);
+        let met = listed.map_or(0, |listed| {
+            changes.share(listed);
+            self.delete_all(listed, true, &owned, zxid, changes)
+        });
         if met < owned.len() {
             let rest = owned.into_iter().filter(|id| self.is_ephemeral_of(*id, session));
             // By path: one may go with another.
             let rest: PathList = rest.map(|id| self.nodes.path(id.0)).collect();
-            self.delete_all(&rest, &[], zxid, changes);
+            self.delete_all(&rest, false, &[], zxid, changes);
         }
         self.closing = SessionId::NONE;
     }
@@ -280,11 +291,11 @@ impl State {
     fn delete_all(
         &mut self,
         paths: &PathList,
+        is_shared: bool,
         guesses: &[NodeId],
         zxid: Zxid,
         changes: &mut Changes,
     ) -> usize {
-        changes.reserve(paths.len(), paths.encoded_bytes());
         let (mut last, mut met): (Option<(&str, u32)>, _) = (None, 0);
         for (n, path) in paths.iter().enumerate() {
             if n % WARM_NODES == 0 && n < guesses.len() {
@@ -303,7 +314,10 @@ impl State {
             let guess =
                 guesses.get(n).map(|id| id.0).filter(|id| self.nodes.is_child(*id, parent, name));
             if let Some(id) = guess.or_else(|| self.nodes.child(parent, name)) {
-                self.remove(id, path, changes);
+                match is_shared && self.nodes.first_child(id) == NONE {
+                    true => self.remove_leaf(id, path, Some(n), changes),
+                    false => self.remove(id, path, changes),
+                }
                 met += usize::from(guess.is_some());
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::SessionId;
-use crate::proto::{ErrorCode, Stat};
+use crate::proto::{ErrorCode, PathList, Stat};
 
 use super::{AclList, NodeId};
 
@@ -76,6 +76,8 @@ pub struct Changes {
     paths: String,
     acls: Vec<AclList>,
     list: Vec<Record>,
+    /// Paths that the txn itself lists are not copied.
+    listed: Option<Arc<PathList>>,
 }
 
 #[derive(Debug)]
@@ -97,24 +99,29 @@ struct Birth {
     parent_acl: u32,
 }
 
-/// Where a path lies in the buffer, which a txn's limit keeps below 4 GiB.
+/// Where a path lies in the buffer, which a txn's limit keeps below 4 GiB; or which of those that
+/// the txn lists it is, where the end is [`LISTED`].
 #[derive(Clone, Copy, Debug)]
 struct Place {
     start: u32,
     end: u32,
 }
 
+const LISTED: u32 = u32::MAX;
+
 impl Changes {
     pub fn clear(&mut self) {
         self.paths.clear();
         self.acls.clear();
         self.list.clear();
+        self.listed = None;
     }
 
-    /// Room for as many changes more with paths of so many bytes in all.
-    pub fn reserve(&mut self, changes: usize, path_bytes: usize) {
-        self.list.reserve(changes);
-        self.paths.reserve(path_bytes);
+    /// Room for a change of each of these paths, which need no copy.
+    pub fn share(&mut self, listed: &Arc<PathList>) {
+        assert!(self.listed.is_none(), "one txn lists paths once");
+        self.list.reserve(listed.len());
+        self.listed = Some(Arc::clone(listed));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -152,6 +159,10 @@ impl Changes {
     }
 
     fn path(&self, place: Place) -> &str {
+        if place.end == LISTED {
+            let listed = self.listed.as_deref().expect("shared before");
+            return listed.at(place.start as usize);
+        }
         &self.paths[place.start as usize..place.end as usize]
     }
 
@@ -159,9 +170,11 @@ impl Changes {
     pub fn push(&mut self, change: Change<'_>) {
         let record = match change {
             Change::Created { id, path, parent, acl, parent_acl } => {
+                let path = self.keep(path);
                 Record::Created(self.birth(id, path, parent, acl, parent_acl))
             }
             Change::Deleted { id, path, parent, acl, parent_acl } => {
+                let path = self.keep(path);
                 Record::Deleted(self.birth(id, path, parent, acl, parent_acl))
             }
             Change::DataChanged { id, path, acl } => {
@@ -173,15 +186,28 @@ impl Changes {
         self.list.push(record);
     }
 
+    /// Adds that the `n`th of the shared paths was deleted.
+    pub fn push_listed(
+        &mut self,
+        n: usize,
+        id: NodeId,
+        parent: NodeId,
+        acl: &AclList,
+        parent_acl: &AclList,
+    ) {
+        let path = Place { start: n as u32, end: LISTED };
+        let record = Record::Deleted(self.birth(id, path, parent, acl, parent_acl));
+        self.list.push(record);
+    }
+
     fn birth(
         &mut self,
         id: NodeId,
-        path: &str,
+        path: Place,
         parent: NodeId,
         acl: &AclList,
         parent_acl: &AclList,
     ) -> Birth {
-        let path = self.keep(path);
         Birth { id, path, parent, acl: self.keep_acl(acl), parent_acl: self.keep_acl(parent_acl) }
     }
 
@@ -189,7 +215,7 @@ impl Changes {
         let start = self.paths.len();
         self.paths.push_str(path);
         let end = self.paths.len();
-        assert!(end <= u32::MAX as usize, "the paths of one txn are below 4 GiB");
+        assert!(end < LISTED as usize, "the paths of one txn are below 4 GiB");
         Place { start: start as u32, end: end as u32 }
     }
 

@@ -87,7 +87,7 @@ fn txn() -> impl Strategy<Value = Txn> {
     let leaf = prop_oneof![
         1 => number().prop_map(|timeout_ms| Txn::CreateSession { timeout_ms }),
         1 => paths.prop_map(|paths: Option<Vec<String>>| {
-            Txn::CloseSession { paths: paths.map(PathList::from_iter) }
+            Txn::CloseSession { paths: paths.map(PathList::from_iter).map(Into::into) }
         }),
         12 => create(),
         3 => path().prop_map(|path| Txn::Delete { path }),

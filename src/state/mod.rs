@@ -120,6 +120,8 @@ pub struct State {
     ephemeral_count: usize,
     /// Whose list of ephemerals is taken already, while it closes.
     closing: SessionId,
+    /// Lists of sessions that closed: see [`State::give_back`].
+    buried_sets: Vec<BTreeSet<NodeId>>,
     containers: BTreeSet<NodeId>,
     ttls: BTreeSet<NodeId>,
     quotas: Quotas,
@@ -141,6 +143,17 @@ impl State {
     /// For recovery: an image comes piece by piece.
     pub fn loader(settings: &StateSettings) -> StateLoader {
         StateLoader::new(State::bare(settings))
+    }
+
+    /// Memory of what was removed waits to be given back.
+    pub fn has_buried(&self) -> bool {
+        self.nodes.has_buried() || !self.buried_sets.is_empty()
+    }
+
+    /// Gives back the memory of as many nodes that were removed, and of one list.
+    pub fn give_back(&mut self, max_nodes: usize) {
+        self.nodes.give_back(max_nodes);
+        self.buried_sets.pop();
     }
 
     /// The zxid of the last txn applied.
@@ -255,6 +268,7 @@ impl State {
             acls: AclTable::new(),
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
+            buried_sets: Vec::new(),
             ephemeral_count: 0,
             closing: SessionId::NONE,
             containers: BTreeSet::new(),

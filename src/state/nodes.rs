@@ -22,6 +22,9 @@ pub(super) const ROOT: u32 = 0;
 /// How many looks or removals are made ready at once.
 pub const WARM_NODES: usize = 32;
 
+/// Room for so many contents that wait is kept for the next.
+const KEPT_BURIED: usize = 4096;
+
 /// Flags beside the name's length, which a frame's limit keeps far below them.
 const NULL_DATA: u32 = 1 << 31;
 const OUTSIDE_DIGEST: u32 = 1 << 30;
@@ -65,6 +68,9 @@ pub(super) struct Nodes {
     table: IdTable,
     seed: u64,
     shared_seed: SharedSeed,
+    /// Slots that still hold the content of a node that went. To give back the memory of a hundred
+    /// thousand takes as long as to remove them, so it waits for other turns.
+    buried: Vec<u32>,
 }
 
 impl Nodes {
@@ -76,6 +82,7 @@ impl Nodes {
             table: IdTable::new(),
             seed,
             shared_seed: SharedSeed::from_u64(seed.rotate_left(32) ^ 0x5a4b_534e),
+            buried: Vec::new(),
         };
         let root = Node { parent: NONE, ..Node::blank() };
         assert_eq!(nodes.slab.insert(root), ROOT);
@@ -200,7 +207,27 @@ impl Nodes {
             self.rare.release(rare, Rare::of(0, 0));
         }
         self.table.remove(hash, id);
-        self.slab.release(id, Node::blank());
+        let content = std::mem::take(&mut self.slab.at_mut(id).content);
+        self.slab.release(id, Node { content, ..Node::blank() });
+        self.buried.push(id);
+    }
+
+    pub fn has_buried(&self) -> bool {
+        !self.buried.is_empty()
+    }
+
+    /// Gives back the memory of so many nodes that went.
+    pub fn give_back(&mut self, max: usize) {
+        for id in self.buried.drain(self.buried.len().saturating_sub(max)..) {
+            let node = self.slab.at_mut(id);
+            // Somebody may live there by now, in whose way the content was.
+            if node.parent == VACANT {
+                node.content = Box::default();
+            }
+        }
+        if self.buried.is_empty() && self.buried.capacity() > KEPT_BURIED {
+            self.buried = Vec::new();
+        }
     }
 
     pub fn stat(&self, id: u32) -> NodeStat {

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::test_image::Image;
 use super::*;
 use crate::base::{WallMillis, limits};
-use crate::proto::{CreateKind, CreateTxn, ErrorCode, Txn, TxnHeader, Writer, parent_and_name};
+use crate::proto::{
+    CreateKind, CreateTxn, ErrorCode, PathList, Txn, TxnHeader, Writer, parent_and_name,
+};
 
 const SETTINGS: StateSettings =
     StateSettings { extended_types: true, emulate_353: false, digest: true, hash_seed: 7 };
@@ -170,7 +172,9 @@ impl Leader {
         let acl = vec![Acl::new(Perms(wish.who as i32), "world", "anyone")];
         match wish.what {
             0 => Txn::CreateSession { timeout_ms: 4000 },
-            1 => Txn::CloseSession { paths: Some(self.owned_by(wish.who).iter().collect()) },
+            1 => Txn::CloseSession {
+                paths: Some(self.owned_by(wish.who).iter().collect::<PathList>().into()),
+            },
             2 | 3 => Txn::Delete { path },
             4 | 5 => Txn::SetData { path, data, version: stat.version + 1 },
             6 => Txn::SetAcl { path, acl, version: stat.aversion + 1 },
@@ -424,6 +428,26 @@ fn an_image_shows_the_usage_as_it_was_at_its_beginning() {
     let stats = nodes.iter().find(|node| node.path.ends_with("zookeeper_stats"));
     assert_eq!(stats.expect("statistics").data.as_deref(), Some(&b"count=1,bytes=2"[..]));
     assert!(nodes.iter().all(|node| node.path != "/q/a"));
+}
+
+#[test]
+fn the_memory_of_what_a_closing_session_had_is_given_back_in_pieces() {
+    let mut state = State::new(&SETTINGS);
+    for n in 0..1000i64 {
+        let (path, acl) = (format!("/n{n}"), vec![Acl::open()]);
+        let (kind, parent_cversion, ttl) = (CreateKind::Create, -1, -1);
+        let data = Some(b"x".as_slice().into());
+        let ephemeral = true;
+        let txn = CreateTxn { kind, path, data, acl, ephemeral, parent_cversion, ttl };
+        apply(&mut state, n + 1, Txn::Create(txn));
+    }
+    apply(&mut state, 1001, Txn::CloseSession { paths: None });
+    let mut steps = 0;
+    while state.has_buried() {
+        state.give_back(100);
+        steps += 1;
+    }
+    assert_eq!(steps, 10);
 }
 
 /// A single turn may take away gigabytes that an image under way has not reached.

@@ -161,13 +161,17 @@ fn a_closing_session_takes_what_it_is_still_creating() {
     bench.prepare(&me, &delete("/p/gone", -1));
     let close = bench.prepare(&me, &Request::CloseSession);
     let listed = PathList::from_iter(["/p/old", "/p/new"]);
-    assert_eq!(close.txn, Txn::CloseSession { paths: Some(listed) });
+    assert_eq!(close.txn, Txn::CloseSession { paths: Some(listed.into()) });
     assert_eq!(code(&bench.prepare(&you, &set("/p/old", b"x", -1)).txn), -101);
     for path in ["/p/new", "/p/old"] {
         assert_eq!(code(&bench.prepare(&you, &create(path, 1)).txn), 0);
     }
     let again = bench.prepare(&me, &Request::CloseSession).txn;
-    assert_eq!(again, Txn::CloseSession { paths: Some(PathList::default()) }, "nothing is left");
+    assert_eq!(
+        again,
+        Txn::CloseSession { paths: Some(PathList::default().into()) },
+        "nothing is left"
+    );
     bench.prepare(&you, &delete("/p/new", -1));
     bench.prepare(&you, &delete("/p/old", -1));
     bench.prepare(&you, &delete("/p/yours", -1));
