@@ -87,7 +87,7 @@ fn observe_read(metrics: &mut ServerMetrics, path: &str, content: usize) {
 
 /// The first part of a path; the root has none.
 fn namespace(path: &str) -> Option<&str> {
-    let (_, rest) = path.split_once('/')?;
+    let rest = path.strip_prefix('/')?;
     let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
     Some(&rest[..end]).filter(|name| !name.is_empty())
 }

@@ -273,6 +273,7 @@ impl State {
         self.buried_sets.push(set);
         let met = listed.map_or(0, |listed| {
             changes.share(listed);
+            self.nodes.reserve_removals(owned.len());
             self.delete_all(listed, true, &owned, zxid, changes)
         });
         if met < owned.len() {

@@ -76,14 +76,17 @@ pub struct Changes {
     paths: String,
     acls: Vec<AclList>,
     list: Vec<Record>,
-    /// Paths that the txn itself lists are not copied.
+    /// Paths that the txn itself lists are not copied, and of each of their nodes only the id is
+    /// kept: fresh memory is what takes longest of all this.
     listed: Option<Arc<PathList>>,
+    ids: Vec<NodeId>,
 }
 
 #[derive(Debug)]
 enum Record {
     Created(Birth),
     Deleted(Birth),
+    DeletedListed(Run),
     Data { id: NodeId, path: Place, acl: u32 },
     SessionClosed(SessionId),
     SessionCreated(SessionId),
@@ -99,15 +102,34 @@ struct Birth {
     parent_acl: u32,
 }
 
-/// Where a path lies in the buffer, which a txn's limit keeps below 4 GiB; or which of those that
-/// the txn lists it is, where the end is [`LISTED`].
+/// Nodes that went one after the other, siblings under the same ACL, their paths in a row in the
+/// txn's list.
+#[derive(Debug)]
+struct Run {
+    first_path: u32,
+    first_id: u32,
+    count: u32,
+    parent: NodeId,
+    acl: u32,
+    parent_acl: u32,
+}
+
+/// Where a path lies in the buffer, which a txn's limit keeps below 4 GiB.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     start: u32,
     end: u32,
 }
 
-const LISTED: u32 = u32::MAX;
+impl Record {
+    /// How many changes it is.
+    fn count(&self) -> usize {
+        match self {
+            Record::DeletedListed(run) => run.count as usize,
+            _ => 1,
+        }
+    }
+}
 
 impl Changes {
     pub fn clear(&mut self) {
@@ -115,12 +137,13 @@ impl Changes {
         self.acls.clear();
         self.list.clear();
         self.listed = None;
+        self.ids.clear();
     }
 
     /// Room for a change of each of these paths, which need no copy.
     pub fn share(&mut self, listed: &Arc<PathList>) {
         assert!(self.listed.is_none(), "one txn lists paths once");
-        self.list.reserve(listed.len());
+        self.ids.reserve(listed.len());
         self.listed = Some(Arc::clone(listed));
     }
 
@@ -129,11 +152,18 @@ impl Changes {
     }
 
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.list.iter().map(Record::count).sum()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Change<'_>> {
-        self.list.iter().map(|record| match record {
+        self.list
+            .iter()
+            .flat_map(move |record| (0..record.count()).map(move |n| self.change(record, n)))
+    }
+
+    /// The `n`th change of a record.
+    fn change<'a>(&'a self, record: &Record, n: usize) -> Change<'a> {
+        match record {
             Record::Created(b) => Change::Created {
                 id: b.id,
                 path: self.path(b.path),
@@ -148,6 +178,13 @@ impl Changes {
                 acl: &self.acls[b.acl as usize],
                 parent_acl: &self.acls[b.parent_acl as usize],
             },
+            Record::DeletedListed(run) => Change::Deleted {
+                id: self.ids[run.first_id as usize + n],
+                path: self.listed.as_deref().expect("shared").at(run.first_path as usize + n),
+                parent: run.parent,
+                acl: &self.acls[run.acl as usize],
+                parent_acl: &self.acls[run.parent_acl as usize],
+            },
             Record::Data { id, path, acl } => Change::DataChanged {
                 id: *id,
                 path: self.path(*path),
@@ -155,14 +192,10 @@ impl Changes {
             },
             Record::SessionClosed(id) => Change::SessionClosed(*id),
             Record::SessionCreated(id) => Change::SessionCreated(*id),
-        })
+        }
     }
 
     fn path(&self, place: Place) -> &str {
-        if place.end == LISTED {
-            let listed = self.listed.as_deref().expect("shared before");
-            return listed.at(place.start as usize);
-        }
         &self.paths[place.start as usize..place.end as usize]
     }
 
@@ -195,9 +228,19 @@ impl Changes {
         acl: &AclList,
         parent_acl: &AclList,
     ) {
-        let path = Place { start: n as u32, end: LISTED };
-        let record = Record::Deleted(self.birth(id, path, parent, acl, parent_acl));
-        self.list.push(record);
+        let (acl, parent_acl) = (self.keep_acl(acl), self.keep_acl(parent_acl));
+        let first_id = self.ids.len() as u32;
+        self.ids.push(id);
+        if let Some(Record::DeletedListed(run)) = self.list.last_mut()
+            && (run.parent, run.acl, run.parent_acl) == (parent, acl, parent_acl)
+            && run.first_path + run.count == n as u32
+        {
+            run.count += 1;
+            return;
+        }
+        let (first_path, count) = (n as u32, 1);
+        let run = Run { first_path, first_id, count, parent, acl, parent_acl };
+        self.list.push(Record::DeletedListed(run));
     }
 
     fn birth(
@@ -215,7 +258,7 @@ impl Changes {
         let start = self.paths.len();
         self.paths.push_str(path);
         let end = self.paths.len();
-        assert!(end < LISTED as usize, "the paths of one txn are below 4 GiB");
+        assert!(end <= u32::MAX as usize, "the paths of one txn are below 4 GiB");
         Place { start: start as u32, end: end as u32 }
     }
 

@@ -216,6 +216,12 @@ impl Nodes {
         !self.buried.is_empty()
     }
 
+    /// So many will be removed.
+    pub fn reserve_removals(&mut self, count: usize) {
+        self.slab.reserve_free(count);
+        self.buried.reserve(count);
+    }
+
     /// Gives back the memory of so many nodes that went.
     pub fn give_back(&mut self, max: usize) {
         for id in self.buried.drain(self.buried.len().saturating_sub(max)..) {

@@ -45,6 +45,11 @@ impl<T> Slab<T> {
         self.free.push(id);
     }
 
+    /// So many ids will be released.
+    pub fn reserve_free(&mut self, count: usize) {
+        self.free.reserve(count);
+    }
+
     pub fn at(&self, id: u32) -> &T {
         &self.pages[(id >> PAGE_BITS) as usize][id as usize % PAGE]
     }
