@@ -1,1 +1,0 @@
-"""What scripts/bench-vs-apache is made of: servers, and one file for each group of its rows."""
