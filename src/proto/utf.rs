@@ -11,18 +11,24 @@ pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-fn decode_lossy(mut bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
+/// Goes through the bytes twice, so that it takes no more memory than the string needs: three times
+/// theirs where all of them are bad.
+fn decode_lossy(bytes: &[u8]) -> String {
+    let mut length = 0;
+    for_parts(bytes, |part| length += part.len());
+    let mut out = String::with_capacity(length);
+    for_parts(bytes, |part| out.push_str(part));
+    out
+}
+
+fn for_parts(mut bytes: &[u8], mut each: impl FnMut(&str)) {
     loop {
         match std::str::from_utf8(bytes) {
-            Ok(s) => {
-                out.push_str(s);
-                return out;
-            }
+            Ok(s) => return each(s),
             Err(e) => {
                 let (good, bad) = bytes.split_at(e.valid_up_to());
-                out.push_str(std::str::from_utf8(good).unwrap_or_default());
-                out.push('\u{fffd}');
+                each(std::str::from_utf8(good).unwrap_or_default());
+                each("\u{fffd}");
                 let skip = surrogate_len(bad).or(e.error_len()).unwrap_or(bad.len());
                 bytes = bad.get(skip..).unwrap_or_default();
             }
@@ -74,6 +80,14 @@ mod tests {
         assert_eq!(decode(b"\xed\xa0x"), "\u{fffd}x");
         assert_eq!(decode(b"\xe2\x82"), "\u{fffd}");
         assert_eq!(decode(b"\xf5\x80"), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_string_of_bad_bytes_takes_what_it_needs_and_no_more() {
+        for count in [1, 5, 29, 317] {
+            let string = decode(&vec![0xe0; count]).into_owned();
+            assert_eq!((string.len(), string.capacity()), (3 * count, 3 * count));
+        }
     }
 
     #[test]
