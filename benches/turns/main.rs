@@ -106,15 +106,19 @@ fn watchers(rig: &mut Rig) -> (u64, u64) {
         watcher.queue(&Call::GetData { path: "/watched", watch: true });
         rig::answers(watcher, 1);
     }
-    rig.longest(|_| {
+    let row = rig.longest(|_| {
         connection.queue(&Call::SetData { path: "/watched", data: Some(b"y"), version: -1 });
         rig::answers(&mut connection, 1);
         watchers.iter_mut().for_each(rig::event);
-    })
+    });
+    watchers.iter_mut().for_each(rig::close);
+    row
 }
 
 fn wchp(rig: &mut Rig) -> (u64, u64) {
-    rig.longest(|rig| assert!(rig.word("wchp").len() > 100_000, "every watch is listed"))
+    let row = rig.longest(|rig| assert!(rig.word("wchp").len() > 100_000, "every watch is listed"));
+    rig.close_kept();
+    row
 }
 
 fn dump(rig: &mut Rig) -> (u64, u64) {
@@ -123,7 +127,7 @@ fn dump(rig: &mut Rig) -> (u64, u64) {
     let row = rig.longest(|rig| {
         assert!(rig.word("dump").len() > 1_000_000, "every ephemeral is listed");
     });
-    rig.keep(connection);
+    rig::close(&mut connection);
     row
 }
 

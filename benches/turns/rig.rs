@@ -20,7 +20,7 @@ pub struct Rig {
     address: SocketAddr,
     server: Child,
     _port: Port,
-    /// Connections that hold on to what they did.
+    /// Connections whose session the next scene needs.
     kept: Vec<Connection>,
     pub many: Vec<Connection>,
 }
@@ -71,6 +71,11 @@ impl Rig {
 
     pub fn keep(&mut self, connection: Connection) {
         self.kept.push(connection);
+    }
+
+    /// Ends the sessions kept: left behind, they would expire in the midst of a later scene.
+    pub fn close_kept(&mut self) {
+        self.kept.drain(..).for_each(|mut connection| close(&mut connection));
     }
 
     /// The answer to a four-letter word.
@@ -144,6 +149,12 @@ pub fn answers(connection: &mut Connection, count: usize) {
             seen += 1;
         }
     }
+}
+
+/// Ends the session.
+pub fn close(connection: &mut Connection) {
+    connection.queue(&Call::CloseSession);
+    answers(connection, 1);
 }
 
 /// Takes one notification.
