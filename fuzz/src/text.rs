@@ -21,7 +21,9 @@ pub fn config(data: &[u8]) {
     let Ok(config) = first else { return };
     // A line's end, a comment and a blank line say nothing, unless the text ends in the middle of
     // a comment or a continued line.
-    if text.ends_with(b"\n") && !text.ends_with(b"\\\n") {
+    let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let last = text.iter().rfind(|byte| !line_end(byte));
+    if text.last().is_some_and(line_end) && last != Some(&b'\\') {
         let longer = [text, b"# a comment\n\n"].concat();
         assert_eq!(parse(&longer, None).as_ref(), Ok(&config));
     }
