@@ -9,6 +9,8 @@ use crate::ports::Port;
 use crate::wire::Link;
 
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// An Apache that is asked at the wrong moment of its start leaves the question open.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -91,7 +93,9 @@ impl Drop for Server {
 /// Apache listens before it serves, zkd serves when it listens.
 fn is_serving(target: Target, port: u16) -> bool {
     let Ok(mut link) = Link::dial(port) else { return false };
-    target == Target::Zkd || link.words("srvr").is_ok_and(|answer| answer.contains("Mode: "))
+    target == Target::Zkd
+        || link.wait_at_most(ASK_AGAIN).is_ok()
+            && link.words("srvr").is_ok_and(|answer| answer.contains("Mode: "))
 }
 
 fn root() -> &'static Path {
