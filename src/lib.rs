@@ -26,6 +26,7 @@
 //! | 6 P | [`admin`] | four-letter words and metrics, rendered |
 //! | 7 | [`disk`] | log thread and chore thread; the only room with files |
 //! | 7 | `reactor` | poll, links, signals; the only room with sockets and clocks |
+//! | 7 | `kerberos` | tokens to a Kerberos library and back, on a thread (feature `kerberos`) |
 //! | 7 | [`client`] | the client library for tools and tests |
 //!
 //! # The path of a write
@@ -45,6 +46,8 @@ pub mod client;
 pub mod config;
 pub mod disk;
 pub mod history;
+#[cfg(feature = "kerberos")]
+pub mod kerberos;
 pub mod members;
 pub mod node;
 pub mod prepare;

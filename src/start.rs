@@ -1,11 +1,12 @@
 //! From a configuration to a running server, and to its exit status.
 
 pub mod login;
+mod tickets;
 
 use std::time::Duration;
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use zkd::auth::SaslServer;
+use zkd::auth::{KerberosAsk, KerberosSaid, KerberosServer, SaslServer};
 use zkd::base::{Fatal, WallMillis, limits};
 use zkd::config::{Config, SnapshotCompression};
 use zkd::disk::{self, Recovered, StorageSettings, StorageThreads};
@@ -13,6 +14,9 @@ use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
 use zkd::node::{Node, Start};
 use zkd::reactor::{Attended, Drained, Ended, Logging, Ports, Reactor, Storage, raise_limit};
 use zkd::state::StateSettings;
+
+use login::Section;
+use tickets::Tickets;
 
 /// Runs the server until it ends: its exit status.
 pub fn run(config: &Config) -> u8 {
@@ -41,7 +45,7 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
              them, and may leave a log that is damaged where it was written long before"
         );
     }
-    let sasl = sasl(config)?;
+    let section = login_section(config)?;
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
     if let Some(threshold_us) = slow_turn_us() {
@@ -53,17 +57,18 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     announce(config, &reactor);
     logging.write_all();
 
+    let waker = reactor.waker();
+    let wake = move || {
+        // It fails only where the loop is gone, and then nobody waits for it.
+        let _ = waker.wake();
+    };
+    let proof = Proof::open(config, section, wake.clone())?;
     let now = reactor.now();
     let seed = seed(now.wall);
     let settings = storage_settings(config, seed);
     let (mut disk, recovered) = disk::open(&settings)?;
     let kept_ms = disk::kept_ms(&mut disk, &settings, recovered.created, now.wall);
     let last = recovered.last_logged;
-    let waker = reactor.waker();
-    let wake = move || {
-        // It fails only where the loop is gone, and then nobody waits for it.
-        let _ = waker.wake();
-    };
     let lines = logging.clone();
     let threads = StorageThreads::start_with_errands(disk, &settings, last, wake, move || {
         write_lines(&lines)
@@ -75,9 +80,7 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     let now = reactor.now();
     let mut node = Node::new(config, start(recovered, kept_ms), now, seed)
         .map_err(Fatal::InvalidInvocation)?;
-    if let Some(sasl) = sasl {
-        node.serve_sasl(sasl);
-    }
+    let tickets = proof.serve(&mut node);
     let view = node.view();
     log::info!(
         "Serving from zxid 0x{:x}: {} nodes, {} sessions",
@@ -90,10 +93,10 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         secure: reactor.secure_address().map(|address| address.port()),
     };
     let mut node = Attended::new(node, ports);
-    let storage = Threads(threads);
+    let storage = Threads { storage: threads, tickets };
     match reactor.run(&mut node, &storage) {
         Ended::Finished => {
-            storage.0.finish();
+            storage.storage.finish();
             Ok(())
         }
         // A thread may hang in what failed: nobody waits for it.
@@ -101,20 +104,60 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     }
 }
 
-/// Those who may prove themselves by SASL, where a login file names some.
-fn sasl(config: &Config) -> Result<Option<SaslServer>, Fatal> {
+/// What the login file has for this server, where one is named.
+fn login_section(config: &Config) -> Result<Option<Section>, Fatal> {
     let login = login::read(config, &|path| std::fs::read(path), &|name| std::env::var(name).ok())
         .map_err(Fatal::InvalidInvocation)?;
     login.warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let Some(users) = login.users else { return Ok(None) };
-    let mut seed = [0; 32];
-    // Interrupted only by a signal, and never short of as little as this.
-    rustix::io::retry_on_intr(|| getrandom(&mut seed, GetRandomFlags::empty()))
-        .ok()
-        .filter(|filled| *filled == 32)
-        .ok_or_else(|| Fatal::Unexpected("the system has no random numbers".to_owned()))?;
-    log::info!("Clients may prove themselves by SASL (DIGEST-MD5): {} users", users.len());
-    Ok(Some(SaslServer::new(&users, seed)))
+    tickets::configure(config).map_err(Fatal::InvalidInvocation)?;
+    Ok(login.section)
+}
+
+/// How clients may prove by SASL who they are.
+enum Proof {
+    None,
+    Passwords(SaslServer),
+    Kerberos(Tickets, KerberosServer),
+}
+
+impl Proof {
+    fn open(
+        config: &Config,
+        section: Option<Section>,
+        wake: impl Fn() + Send + 'static,
+    ) -> Result<Proof, Fatal> {
+        let users = match section {
+            None => return Ok(Proof::None),
+            Some(Section::Kerberos(service)) => {
+                let (tickets, server) = Tickets::start(config, &service, wake)?;
+                return Ok(Proof::Kerberos(tickets, server));
+            }
+            Some(Section::Users(users)) => users,
+        };
+        let mut seed = [0; 32];
+        // Interrupted only by a signal, and never short of as little as this.
+        rustix::io::retry_on_intr(|| getrandom(&mut seed, GetRandomFlags::empty()))
+            .ok()
+            .filter(|filled| *filled == 32)
+            .ok_or_else(|| Fatal::Unexpected("the system has no random numbers".to_owned()))?;
+        log::info!("Clients may prove themselves by SASL (DIGEST-MD5): {} users", users.len());
+        Ok(Proof::Passwords(SaslServer::new(&users, seed)))
+    }
+
+    /// What the node asks while it serves, where it asks anybody.
+    fn serve(self, node: &mut Node) -> Option<Tickets> {
+        match self {
+            Proof::None => None,
+            Proof::Passwords(server) => {
+                node.serve_sasl(server);
+                None
+            }
+            Proof::Kerberos(tickets, server) => {
+                node.serve_kerberos(server);
+                Some(tickets)
+            }
+        }
+    }
 }
 
 /// `ZKD_SLOW_TURN_US`: which turns an operator wants to hear of.
@@ -201,19 +244,31 @@ fn seed(wall: WallMillis) -> u64 {
     RandomState::new().hash_one(wall.0)
 }
 
-struct Threads(StorageThreads);
+struct Threads {
+    storage: StorageThreads,
+    tickets: Option<Tickets>,
+}
 
 impl Storage for Threads {
     fn send(&self, command: StorageCommand) {
-        self.0.send(command);
+        self.storage.send(command);
     }
 
     fn send_chore(&self, command: ChoreCommand) {
-        self.0.send_chore(command);
+        self.storage.send_chore(command);
     }
 
     fn poll_events(&self, out: &mut Vec<StorageEvent>) {
-        self.0.poll_events(out);
+        self.storage.poll_events(out);
+    }
+
+    fn ask_kerberos(&self, ask: KerberosAsk) {
+        // Only nodes that serve Kerberos ask.
+        self.tickets.iter().for_each(|tickets| tickets.ask(ask.clone()));
+    }
+
+    fn poll_kerberos(&self, out: &mut Vec<KerberosSaid>) {
+        self.tickets.iter().for_each(|tickets| tickets.poll(out));
     }
 }
 

@@ -6,10 +6,12 @@
 
 mod digest;
 mod digest_md5;
+mod gssapi;
 mod identity;
 mod ip;
 mod jaas;
 mod list;
+mod principal;
 mod providers;
 mod sasl;
 mod tries;
@@ -23,7 +25,12 @@ mod sasl_tests;
 mod tests;
 
 pub use digest_md5::DigestMd5Client;
+pub use gssapi::{
+    Accepted, GssapiAnswer, GssapiExchange, KerberosAsk, KerberosSaid, KerberosServer,
+    SecurityContext,
+};
 pub use identity::{Identities, Identity};
 pub use jaas::{LoginFile, LoginFileError, LoginModule, Password};
+pub use principal::{PrincipalRules, PrincipalSettings};
 pub use providers::{AuthFailed, AuthSettings, Providers, SaslSettings};
 pub use sasl::{SaslAnswer, SaslExchange, SaslFailure, SaslServer};

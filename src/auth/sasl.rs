@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::base::Instant;
+use crate::base::{Instant, limits};
 
 use super::digest_md5::{self, Fault, Response, Secret};
 use super::jaas::Password;
@@ -21,6 +21,8 @@ pub enum SaslExchange {
     AwaitResponse {
         nonce: Box<str>,
     },
+    /// A Kerberos library has taken its tokens, and wants more of them.
+    InLibrary,
     Ended,
 }
 
@@ -81,7 +83,7 @@ impl SaslServer {
             nobody: digest_md5::secret("", ""),
             seed,
             challenges: 0,
-            tries: Tries::default(),
+            tries: Tries::new(limits::SASL_FAILED_TRIES, 1),
         }
     }
 
@@ -106,7 +108,9 @@ impl SaslServer {
                 Err(Fault::Refused) => SaslAnswer::Failed(SaslFailure::BadToken),
                 Err(Fault::Broken) => SaslAnswer::Broken,
             },
-            SaslExchange::Ended => SaslAnswer::Failed(SaslFailure::BadToken),
+            SaslExchange::InLibrary | SaslExchange::Ended => {
+                SaslAnswer::Failed(SaslFailure::BadToken)
+            }
         }
     }
 

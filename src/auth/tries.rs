@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::base::{Instant, limits};
 
-/// Failed tries by network and user. Each pair has a few at once and then one a second; a proof
+/// Failed tries by network and user. Each pair has some at once and then some a second; a proof
 /// with the right password counts for as little as any other while they are used up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tries {
+    at_once: u32,
+    a_second: u32,
     failed: BTreeMap<(IpAddr, String), Failed>,
     last_sweep: Instant,
 }
@@ -21,21 +23,26 @@ struct Failed {
 }
 
 impl Failed {
-    /// Forgives one a second.
-    fn settle(&mut self, now: Instant) {
+    /// Forgives so many a second.
+    fn settle(&mut self, a_second: u32, now: Instant) {
         let seconds = now.ms_since(self.since) / 1000;
-        self.count = self.count.saturating_sub(u32::try_from(seconds).unwrap_or(u32::MAX));
+        let forgiven = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(a_second);
+        self.count = self.count.saturating_sub(forgiven);
         self.since = self.since.plus_ms(seconds * 1000);
     }
 }
 
 impl Tries {
+    pub fn new(at_once: u32, a_second: u32) -> Tries {
+        Tries { at_once, a_second, failed: BTreeMap::new(), last_sweep: Instant::default() }
+    }
+
     pub fn admit(&mut self, from: IpAddr, user: &str, now: Instant) -> bool {
         let Some(failed) = self.failed.get_mut(&(network(from), user.to_owned())) else {
             return true;
         };
-        failed.settle(now);
-        failed.count < limits::SASL_FAILED_TRIES
+        failed.settle(self.a_second, now);
+        failed.count < self.at_once
     }
 
     pub fn note_failure(&mut self, from: IpAddr, user: &str, now: Instant) {
@@ -44,7 +51,7 @@ impl Tries {
             return;
         }
         let failed = self.failed.entry(key).or_insert(Failed { count: 0, since: now });
-        failed.settle(now);
+        failed.settle(self.a_second, now);
         failed.count += 1;
     }
 
@@ -57,7 +64,7 @@ impl Tries {
         if now.ms_since(self.last_sweep) >= 1000 {
             self.last_sweep = now;
             self.failed.retain(|_, failed| {
-                failed.settle(now);
+                failed.settle(self.a_second, now);
                 failed.count > 0
             });
         }
@@ -84,7 +91,7 @@ mod tests {
     #[test]
     fn a_user_s_tries_from_one_network_run_out_and_come_back() {
         let (near, far) = (address("2001:db8::1"), address("10.0.0.1"));
-        let mut tries = Tries::default();
+        let mut tries = Tries::new(limits::SASL_FAILED_TRIES, 1);
         let now = Instant(5_000_000_000);
         for _ in 0..limits::SASL_FAILED_TRIES {
             assert!(tries.admit(near, "bob", now));
@@ -101,8 +108,22 @@ mod tests {
     }
 
     #[test]
+    fn so_many_come_back_a_second_as_are_allowed() {
+        let near = address("10.0.0.1");
+        let mut tries = Tries::new(5, 3);
+        let now = Instant(5_000_000_000);
+        (0..5).for_each(|_| tries.note_failure(near, "", now));
+        assert!(!tries.admit(near, "", now.plus_ms(999)));
+        for _ in 0..3 {
+            assert!(tries.admit(near, "", now.plus_ms(1000)));
+            tries.note_failure(near, "", now.plus_ms(1000));
+        }
+        assert!(!tries.admit(near, "", now.plus_ms(1000)));
+    }
+
+    #[test]
     fn the_table_is_bounded_and_makes_room_for_what_is_forgiven() {
-        let mut tries = Tries::default();
+        let mut tries = Tries::new(limits::SASL_FAILED_TRIES, 1);
         let now = Instant(5_000_000_000);
         for n in 0..limits::SASL_TRIED_PAIRS + 10 {
             tries.note_failure(address("10.0.0.1"), &format!("u{n}"), now);

@@ -57,6 +57,29 @@ pub const SASL_TRIED_PAIRS: usize = 10_000;
 /// Nodes whose memory one turn gives back after they were removed.
 pub const NODES_GIVEN_BACK_PER_TURN: usize = 4096;
 
+/// Bytes of a token for Kerberos: what Windows makes at most, with every group of its user in it.
+pub const KERBEROS_TOKEN_BYTES: usize = 64 * 1024;
+
+/// Tokens of one exchange: two are usual, four come of mutual authentication in three steps.
+pub const KERBEROS_TOKENS: u32 = 8;
+
+/// Failed Kerberos tries of one network at once, and a second. There is nothing to guess, and a
+/// host full of clients with old tickets fails a lot without harm: what is bounded is the time of
+/// the Kerberos thread.
+pub const KERBEROS_FAILED_TRIES: u32 = 1000;
+pub const KERBEROS_FAILED_A_SECOND: u32 = 100;
+
+/// Bytes of tokens that wait for the Kerberos thread: 40,000 clients that come back at once, with
+/// usual tickets. Who comes then is closed, and comes again.
+pub const KERBEROS_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a token that waits counts besides its own bytes.
+pub const KERBEROS_ASK_BYTES: usize = 256;
+
+/// Exchanges that are begun and not over, some KiB each, by clients who have shown a ticket. The
+/// oldest is dropped for a new one.
+pub const KERBEROS_EXCHANGES: usize = 16_384;
+
 /// Nodes a snapshot cursor emits in one turn.
 pub const SNAPSHOT_NODES_PER_TURN: usize = 1000;
 

@@ -249,6 +249,7 @@ pub const KEYS: &[Key] = &[
     key(Property, "ssl.context.supplier.class", Text, "", "class", Used),
     key(Property, "fips-mode", Bool, "true", "", Later),
     key(Bare, "java.security.auth.login.config", Text, "", "path", Used),
+    key(Bare, "java.security.krb5.conf", Text, "", "path", Used),
     key(Property, "sessionRequireClientSASLAuth", Bool, "false", "", Used),
     key(Property, "allowSaslFailedClients", Bool, "false", "", Used),
     key(Property, "SASLAuthenticationProvider.superPassword", Text, "", "password", Used),

@@ -57,7 +57,8 @@ pathStats.maxDepth pathStats.topPathMax pathStats.initialDelay pathStats.delay
 messageTracker.Enabled messageTracker.BufferSize intBufferStartingSizeBytes jute.maxbuffer
 jute.maxbuffer.extrasize readonlymode.enabled znode.container.checkIntervalMs
 znode.container.maxPerMinute znode.container.maxNeverUsedIntervalMs leader.nodelay follower.nodelay
-java.security.auth.login.config ssl.keyStore.location ssl.keyStore.password
+java.security.auth.login.config java.security.krb5.conf ssl.keyStore.location
+ssl.keyStore.password
 ssl.keyStore.passwordPath ssl.keyStore.type ssl.trustStore.location ssl.trustStore.password
 ssl.trustStore.passwordPath ssl.trustStore.type ssl.protocol ssl.enabledProtocols ssl.ciphersuites
 ssl.context.supplier.class ssl.hostnameVerification ssl.clientHostnameVerification

@@ -400,6 +400,7 @@ fn sasl(from: &mut Properties) -> Sasl {
         any_user_id: given("letAnySaslUserDoX"),
         ..Sasl::default()
     };
+    sasl.kerberos.config_file = given("java.security.krb5.conf");
     sasl.kerberos.rules = given("security.auth_to_local").filter(|rules| rules != "DEFAULT");
     sasl.allow_failed = from.flag("allowSaslFailedClients", false);
     sasl.kerberos.require_config = from.flag("requireKerberosConfig", false);

@@ -290,6 +290,8 @@ pub struct Sasl {
 /// What of Kerberos an operator may have chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kerberos {
+    /// `java.security.krb5.conf`: what stands in for the system's `krb5.conf`.
+    pub config_file: Option<String>,
     /// `requireKerberosConfig`.
     pub require_config: bool,
     /// `security.auth_to_local`, where it is not `DEFAULT`.

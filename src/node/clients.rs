@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::auth::{AuthFailed, Identities, SaslExchange};
+use crate::auth::{AuthFailed, Identities, KerberosAsk, SaslExchange};
 use crate::base::{ConnId, Instant, SessionId, Xid, Zxid, limits};
 use crate::proto::{
     CatchUp, ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader,
@@ -40,8 +40,11 @@ impl Node {
         });
     }
 
-    pub(super) fn on_closed(&mut self, id: ConnId, reason: CloseReason) {
+    pub(super) fn on_closed(&mut self, id: ConnId, reason: CloseReason, out: &mut Effects) {
         let Some(conn) = self.conns.remove(id) else { return };
+        if conn.sasl == SaslExchange::InLibrary {
+            out.push(Effect::Kerberos(KerberosAsk::Forget { conn: id }));
+        }
         if matches!(reason, CloseReason::PeerClosed | CloseReason::SocketError) {
             self.metrics.connection_drop_count.one();
         }
@@ -134,13 +137,13 @@ impl Node {
         self.stats.packets_received.one();
         match &mut conn.phase {
             Phase::AwaitConnect => self.on_connect(id, body, out),
-            Phase::AwaitSession { early } => {
+            Phase::AwaitSession { early } | Phase::AwaitProof { early, .. } => {
                 if early.len() < limits::CONN_QUEUED_REQUESTS {
                     early.push_back(body.into());
                 } else {
                     if self.odd_requests.admits(self.now.mono) {
                         log::warn!(
-                            "Closing {}: more than {} requests behind its connect request",
+                            "Closing {}: more than {} requests behind one that has to be first",
                             conn.peer,
                             limits::CONN_QUEUED_REQUESTS
                         );

@@ -17,6 +17,11 @@ pub(super) enum Phase {
         early: VecDeque<Box<[u8]>>,
     },
     Open,
+    /// The Kerberos library has its token; what comes meanwhile waits here, as in Java.
+    AwaitProof {
+        xid: Xid,
+        early: VecDeque<Box<[u8]>>,
+    },
     /// Its last bytes are on their way; nothing it says counts any more.
     Closing,
 }
@@ -31,6 +36,7 @@ impl Pauses {
     pub const QUEUE: u8 = 4;
     pub const OUTSTANDING: u8 = 8;
     pub const THROTTLE: u8 = 16;
+    pub const PROOF: u8 = 32;
 
     /// Whether this made the difference between read and not read.
     pub fn set(&mut self, reason: u8) -> bool {

@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
 
-use crate::auth::{Identities, Providers, SaslServer};
+use crate::auth::{Identities, Providers};
 use crate::base::{
     ConnId, Instant, Now, Rng, ServerMetrics, ServerStats, SessionId, Ticket, Xid, Zxid,
 };
@@ -39,6 +39,7 @@ use crate::zab::Leading;
 use conns::Conns;
 pub use look::{ConnLook, ConnsLook, Listed};
 use request_throttle::RequestThrottle;
+use sasl::Mechanism;
 pub use seam::{CloseReason, Effect, Effects, Event};
 use settings::Settings;
 use snapshots::Snapshots;
@@ -112,7 +113,9 @@ pub struct Node {
 
     state: State,
     providers: Providers,
-    sasl: Option<SaslServer>,
+    sasl: Option<Mechanism>,
+    /// Bytes of tokens that the Kerberos thread has not answered.
+    tokens_waiting_bytes: usize,
     own_ids: Identities,
     prepare: Prepare,
     leading: Leading<Origin>,
@@ -175,6 +178,7 @@ impl Node {
             life: Life::Serving,
             providers,
             sasl: None,
+            tokens_waiting_bytes: 0,
             own_ids: Identities::none(),
             prepare: Prepare::new(settings.prepare.clone()),
             leading: Leading::new(start.last_logged, start.last_logged.max(applied_zxid)),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::auth::{KerberosAsk, KerberosSaid};
 use crate::base::{ConnId, Fatal};
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
 
@@ -10,6 +11,8 @@ use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     Storage(StorageEvent),
+    /// The answer to a token.
+    Kerberos(KerberosSaid),
     /// A client connected. It is read from now on.
     Accepted {
         conn: ConnId,
@@ -91,6 +94,8 @@ pub enum Effect {
     ResumeAll,
     Storage(StorageCommand),
     Chore(ChoreCommand),
+    /// For the thread that holds the Kerberos library.
+    Kerberos(KerberosAsk),
     /// Everything is durable and answered: end with status 0.
     Finished,
     /// End now, with the reason's status.

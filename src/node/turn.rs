@@ -43,11 +43,12 @@ impl Node {
     fn on_event(&mut self, event: &Event<'_>, out: &mut Effects) {
         match event {
             Event::Storage(_) | Event::InputLeft => {}
+            Event::Kerberos(said) => self.on_kerberos(said, out),
             Event::Accepted { conn, peer, subject, .. } => {
                 self.on_accepted(*conn, *peer, subject.as_deref());
             }
             Event::Frame { conn, body } => self.on_frame(*conn, body, out),
-            Event::Closed { conn, reason } => self.on_closed(*conn, *reason),
+            Event::Closed { conn, reason } => self.on_closed(*conn, *reason, out),
             Event::Backlog { conn, bytes } => self.on_backlog(*conn, *bytes, out),
             Event::Taking { conn } => self.on_taking(*conn),
             Event::Shutdown => self.on_shutdown(out),

@@ -368,7 +368,7 @@ fn notify(node: &mut Node, zxid: crate::base::Zxid, out: &mut Effects) {
 
 fn may_see(conns: &Conns, providers: &Providers, id: ConnId, acl: &AclList) -> bool {
     let Some(conn) = conns.peek(id) else { return false };
-    if !matches!(conn.phase, Phase::Open) {
+    if !matches!(conn.phase, Phase::Open | Phase::AwaitProof { .. }) {
         return false;
     }
     providers.permits(acl, Perms::READ, &conn.ids)

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use mio::{Interest, Poll, Token, Waker};
 
+use crate::auth::{KerberosAsk, KerberosSaid};
 use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS, HANDSHAKES_PER_TURN};
 use crate::base::{Fatal, Instant, Now};
 use crate::config::Config;
@@ -75,6 +76,9 @@ pub trait Storage {
     fn send_chore(&self, command: ChoreCommand);
     /// Moves what happened since the last call to the end of `out`.
     fn poll_events(&self, out: &mut Vec<StorageEvent>);
+    /// Of servers that take Kerberos; the others ask nothing.
+    fn ask_kerberos(&self, _: KerberosAsk) {}
+    fn poll_kerberos(&self, _: &mut Vec<KerberosSaid>) {}
 }
 
 /// Why the loop ended.
@@ -109,6 +113,7 @@ pub struct Reactor {
     is_all_paused: bool,
     is_stopping: bool,
     storage_events: Vec<StorageEvent>,
+    kerberos_said: Vec<KerberosSaid>,
     drops: Limiter,
     sessionless_expired: u64,
     ended: Option<Ended>,
@@ -157,6 +162,7 @@ impl Reactor {
             is_all_paused: false,
             is_stopping: false,
             storage_events: Vec::new(),
+            kerberos_said: Vec::new(),
             drops: Limiter::default(),
             sessionless_expired: 0,
             ended: None,
@@ -232,9 +238,11 @@ impl Reactor {
                 self.intake.tell(Event::InputLeft);
             }
             storage.poll_events(&mut self.storage_events);
+            storage.poll_kerberos(&mut self.kerberos_said);
 
             let mut events = recycle(spare);
             events.extend(self.storage_events.drain(..).map(Event::Storage));
+            events.extend(self.kerberos_said.drain(..).map(Event::Kerberos));
             self.intake.events(&mut events);
             let count = events.len();
             node.turn(now, &events, &mut effects);

@@ -43,6 +43,7 @@ impl Reactor {
                 Effect::ResumeAll => self.is_all_paused = false,
                 Effect::Storage(command) => storage.send(command),
                 Effect::Chore(command) => storage.send_chore(command),
+                Effect::Kerberos(ask) => storage.ask_kerberos(ask),
                 Effect::Finished => self.ended = Some(Ended::Finished),
                 Effect::Fatal(reason) => self.ended = Some(Ended::Fatal(reason)),
             }

@@ -14,6 +14,7 @@ mod scenario;
 mod shrink;
 mod simulation;
 mod situations;
+mod tickets;
 mod world;
 
 use std::collections::BTreeMap;

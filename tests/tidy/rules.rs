@@ -9,7 +9,7 @@ pub const FUNCTION_LINES: usize = 70;
 pub const LINE_COLUMNS: usize = 100;
 
 /// Room, rank, whether it is pure. The table of `src/lib.rs`.
-const ROOMS: [(&str, u8, bool); 20] = [
+const ROOMS: [(&str, u8, bool); 21] = [
     ("base", 0, true),
     ("proto", 1, true),
     ("members", 1, true),
@@ -29,6 +29,7 @@ const ROOMS: [(&str, u8, bool); 20] = [
     ("disk", 7, false),
     ("reactor", 7, false),
     ("client", 7, false),
+    ("kerberos", 7, false),
     ("bin", 8, false),
 ];
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
+use zkd::auth::{KerberosAsk, KerberosSaid};
 use zkd::base::{ConnId, Fatal, Instant, Now, Ticket, WallMillis};
 use zkd::config::Config;
 use zkd::disk::{Chores, LogWriter, StorageSettings, kept_ms, recover};
@@ -62,6 +63,9 @@ pub struct Machine {
     closed: Vec<ConnId>,
     paused: Vec<bool>,
     effects: Effects,
+    /// For the Kerberos thread, and what it says.
+    pub asked_of_kerberos: Vec<KerberosAsk>,
+    pub kerberos_said: Vec<KerberosSaid>,
     /// Records appended since the last look, for the canonical history.
     pub appended: Vec<bytes::Bytes>,
     pub fatal: Option<Fatal>,
@@ -107,6 +111,8 @@ impl Machine {
             closed: Vec::new(),
             paused: Vec::new(),
             effects: Effects::default(),
+            asked_of_kerberos: Vec::new(),
+            kerberos_said: Vec::new(),
             appended: Vec::new(),
             fatal: None,
             trace: 0,
@@ -141,6 +147,10 @@ impl Machine {
 
     pub fn node(&self) -> Option<&Node> {
         self.node.as_ref()
+    }
+
+    pub fn node_mut(&mut self) -> Option<&mut Node> {
+        self.node.as_mut()
     }
 
     pub fn is_up(&self) -> bool {
@@ -226,6 +236,7 @@ impl Machine {
         self.turns += 1;
         let frames = self.take_frames();
         let mut events: Vec<Event<'_>> = self.events.drain(..).map(Event::Storage).collect();
+        events.extend(self.kerberos_said.drain(..).map(Event::Kerberos));
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 4242));
         for conn in self.closed.drain(..) {
             events.push(Event::Closed { conn, reason: CloseReason::PeerClosed });
@@ -286,6 +297,7 @@ impl Machine {
                     self.commands.push_back(command.clone());
                 }
                 Effect::Chore(command) => self.chore_queue.push_back(command.clone()),
+                Effect::Kerberos(ask) => self.asked_of_kerberos.push(ask.clone()),
                 Effect::Fatal(fatal) => self.fatal = Some(fatal.clone()),
                 Effect::Established { .. }
                 | Effect::PauseAll
