@@ -1,7 +1,7 @@
 //! One socket, driven by its owner.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,9 @@ use crate::proto::{
 
 use super::answer::Answer;
 use super::call::Call;
+use super::channel::Channel;
 use super::error::Error;
+use super::tls::Tls;
 
 /// The largest reply taken: a server does not limit what it answers, a client has to.
 const MAX_REPLY: usize = 256 * 1024 * 1024;
@@ -71,7 +73,7 @@ pub enum Message {
 
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    channel: Channel<TcpStream>,
     input: Splitter,
     output: Vec<u8>,
     pending: VecDeque<(Xid, i32)>,
@@ -82,11 +84,24 @@ pub struct Connection {
 impl Connection {
     /// Connects the socket; no byte is sent.
     pub fn dial(address: SocketAddr, patience: Duration) -> Result<Connection, Error> {
+        Connection::dial_by(address, None, patience)
+    }
+
+    /// The same to speak TLS over it, where that is given.
+    pub fn dial_by(
+        address: SocketAddr,
+        tls: Option<&Tls>,
+        patience: Duration,
+    ) -> Result<Connection, Error> {
         let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+        let channel = match tls {
+            None => Channel::Plain(stream),
+            Some(tls) => tls.seal(stream, address.ip()).map_err(Error::Tls)?,
+        };
         Ok(Connection {
-            stream,
+            channel,
             input: Splitter::default(),
             output: Vec::new(),
             pending: VecDeque::new(),
@@ -168,7 +183,13 @@ impl Connection {
     }
 
     pub fn has_unsent(&self) -> bool {
-        !self.output.is_empty()
+        !self.output.is_empty() || self.channel.has_unsent()
+    }
+
+    /// What it speaks over, for an owner that goes on by itself: nothing may be under way.
+    pub fn into_channel(self) -> Channel<TcpStream> {
+        assert!(self.pending.is_empty() && self.output.is_empty(), "calls are under way");
+        self.channel
     }
 
     pub fn flush(&mut self, patience: Duration) -> Result<(), Error> {
@@ -177,10 +198,15 @@ impl Connection {
 
     fn flush_until(&mut self, deadline: Instant) -> Result<(), Error> {
         let mut sent = 0;
-        while sent < self.output.len() {
-            match self.stream.write(&self.output[sent..]) {
-                Ok(0) => return Err(Error::ConnectionLoss),
-                Ok(n) => sent += n,
+        while sent < self.output.len() || self.channel.has_unsent() {
+            let step = match &self.output[sent..] {
+                [] => self.channel.flush().map(|()| None),
+                rest => self.channel.write(rest).map(Some),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(0)) => return Err(Error::ConnectionLoss),
+                Ok(Some(n)) => sent += n,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if Instant::now() >= deadline {
@@ -241,14 +267,15 @@ impl Connection {
     }
 
     fn fill(&mut self, deadline: Instant) -> Result<(), Error> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Error::Timeout);
-        }
-        self.stream.set_read_timeout(Some(left.max(Duration::from_micros(100))))?;
         let mut chunk = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut chunk) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Timeout);
+            }
+            let left = left.max(Duration::from_micros(100));
+            self.channel.socket().set_read_timeout(Some(left))?;
+            match self.channel.read(&mut chunk) {
                 Ok(0) => return Err(Error::ConnectionLoss),
                 Ok(n) => {
                     self.input.push(&chunk[..n]);

@@ -24,6 +24,8 @@ pub enum Error {
     Frame(FrameError),
     /// The server does not speak SASL, or did not show that it knows the password.
     Unproved,
+    /// What TLS does not take of the far side, or the far side of us.
+    Tls(rustls::Error),
     /// A reply came out of order.
     Order {
         expected: Option<Xid>,
@@ -39,6 +41,25 @@ impl Error {
             Error::Code(code) => Some(*code),
             _ => None,
         }
+    }
+
+    /// Whether another attempt with the same settings would end likewise.
+    pub fn is_refusal(&self) -> bool {
+        use ErrorCode::{AuthFailed, SessionClosedRequireSaslAuth};
+        match self {
+            // A general one is that of a connection which ended early.
+            Error::Tls(why) => !matches!(why, rustls::Error::General(_)),
+            Error::Unproved => true,
+            Error::Code(code) => matches!(code, AuthFailed | SessionClosedRequireSaslAuth),
+            other => other.is_of_tls(),
+        }
+    }
+
+    /// Whether the bytes that are no frame are a record of TLS: its kind, its version.
+    pub fn is_of_tls(&self) -> bool {
+        let Error::Frame(FrameError::Length(length)) = self else { return false };
+        let [kind, major, ..] = length.to_be_bytes();
+        (20..=23).contains(&kind) && major == 3
     }
 
     /// Whether the connection cannot be used any more.
@@ -57,8 +78,10 @@ impl fmt::Display for Error {
             Error::Timeout => write!(f, "no answer in time"),
             Error::NoServer(why) => write!(f, "no server could be reached: {why}"),
             Error::Decode(e) => write!(f, "reply is not understood: {e:?}"),
+            Error::Frame(_) if self.is_of_tls() => write!(f, "this port speaks TLS"),
             Error::Frame(e) => write!(f, "stream is not understood: {e:?}"),
             Error::Unproved => f.write_str("the server does not prove itself by SASL"),
+            Error::Tls(e) => write!(f, "TLS: {e}"),
             Error::Order { expected, got } => {
                 write!(f, "reply to {got:?} where one to {expected:?} was due")
             }
@@ -84,6 +107,9 @@ impl From<FrameError> for Error {
 impl From<io::Error> for Error {
     fn from(e: io::Error) -> Error {
         use io::ErrorKind::*;
+        if let Some(why) = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Error::Tls(why.clone());
+        }
         match e.kind() {
             WouldBlock | TimedOut => Error::Timeout,
             ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | NotConnected => {

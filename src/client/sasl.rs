@@ -1,7 +1,7 @@
 //! A session that proves itself by SASL (DIGEST-MD5), on each of its connections anew.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::auth::DigestMd5Client;
 
@@ -13,20 +13,29 @@ use super::session::Client;
 
 /// Who the session is, and how it can show that.
 #[derive(Clone)]
-pub(super) struct Credentials {
+pub struct Sasl {
     user: String,
     password: String,
 }
 
 /// No log line may show the password.
-impl std::fmt::Debug for Credentials {
+impl std::fmt::Debug for Sasl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Sasl").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-impl Credentials {
-    fn answer(&self, challenge: &[u8]) -> Result<DigestMd5Client, Error> {
+impl Sasl {
+    pub fn new(user: &str, password: &str) -> Sasl {
+        Sasl { user: user.to_owned(), password: password.to_owned() }
+    }
+
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// What is said to the server's challenge, and what it has to say to that.
+    pub fn answer(&self, challenge: &[u8]) -> Result<DigestMd5Client, Error> {
         // Seeded by the operating system, each time.
         let chance = format!("{:016x}", RandomState::new().hash_one(challenge));
         DigestMd5Client::answer(challenge, &self.user, &self.password, chance.as_bytes())
@@ -37,33 +46,35 @@ impl Credentials {
 impl Client {
     /// Proves to be a user of the server's login file, now and after each reconnection.
     pub fn prove(&mut self, user: &str, password: &str) -> Result<(), Error> {
-        let (user, password) = (user.to_owned(), password.to_owned());
-        let credentials = Credentials { user, password };
+        let sasl = Sasl::new(user, password);
         let challenge = token(self.call(&Call::Sasl { token: b"" })?)?;
-        let answer = credentials.answer(&challenge)?;
+        let answer = sasl.answer(&challenge)?;
         let proof = token(self.call(&Call::Sasl { token: answer.token() })?)?;
-        self.credentials = Some(credentials);
-        if answer.is_answered_by(&proof) { Ok(()) } else { Err(Error::Unproved) }
+        if !answer.is_answered_by(&proof) {
+            return Err(Error::Unproved);
+        }
+        self.settings.sasl = Some(sasl);
+        Ok(())
     }
+}
 
-    /// The same on a connection that is not the session's yet.
-    pub(super) fn prove_again(&mut self, connection: &mut Connection) -> Result<(), Error> {
-        let Some(credentials) = self.credentials.clone() else { return Ok(()) };
-        let challenge = self.exchange(connection, b"")?;
-        let answer = credentials.answer(&challenge)?;
-        let proof = self.exchange(connection, answer.token())?;
-        if answer.is_answered_by(&proof) { Ok(()) } else { Err(Error::Unproved) }
-    }
-
-    fn exchange(&mut self, connection: &mut Connection, said: &[u8]) -> Result<Vec<u8>, Error> {
-        let patience = self.connect_patience();
+impl Connection {
+    /// Proves a session's user, before anything else is asked on this connection.
+    pub fn prove(&mut self, sasl: &Sasl, patience: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + patience;
-        connection.queue(&Call::Sasl { token: said });
-        connection.flush(patience)?;
+        let challenge = self.exchange(b"", deadline)?;
+        let answer = sasl.answer(&challenge)?;
+        let proof = self.exchange(answer.token(), deadline)?;
+        if answer.is_answered_by(&proof) { Ok(()) } else { Err(Error::Unproved) }
+    }
+
+    fn exchange(&mut self, said: &[u8], deadline: Instant) -> Result<Vec<u8>, Error> {
+        self.queue(&Call::Sasl { token: said });
+        self.flush(deadline.saturating_duration_since(Instant::now()))?;
         loop {
-            match connection.receive(deadline)? {
-                Message::Reply(reply) => return token(reply.answer()?),
-                other => self.take_in(other),
+            // Nothing else was asked for that this connection could tell of.
+            if let Message::Reply(reply) = self.receive(deadline)? {
+                return token(reply.answer()?);
             }
         }
     }

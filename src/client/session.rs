@@ -12,7 +12,8 @@ use super::answer::Answer;
 use super::call::Call;
 use super::connection::{Connection, Event, Message, Reply, SessionKey};
 use super::error::Error;
-use super::sasl::Credentials;
+use super::sasl::Sasl;
+use super::tls::Tls;
 use super::watches::WatchBook;
 
 /// Between two rounds through the list of servers.
@@ -31,6 +32,10 @@ pub struct Settings {
     /// For one answer.
     pub answer_patience: Duration,
     pub read_only: bool,
+    /// None: bare TCP.
+    pub tls: Option<Tls>,
+    /// Proved on each connection, before anything else is said on it.
+    pub sasl: Option<Sasl>,
 }
 
 impl Settings {
@@ -42,6 +47,8 @@ impl Settings {
             reopen_patience: Duration::from_secs(20),
             answer_patience: Duration::from_secs(30),
             read_only: false,
+            tls: None,
+            sasl: None,
         }
     }
 }
@@ -66,7 +73,7 @@ enum Intent {
 
 #[derive(Debug)]
 pub struct Client {
-    settings: Settings,
+    pub(super) settings: Settings,
     connection: Option<Connection>,
     key: SessionKey,
     timeout: Duration,
@@ -80,7 +87,6 @@ pub struct Client {
     answered: BTreeMap<Xid, Reply>,
     notices: VecDeque<Notice>,
     identities: Vec<(String, Vec<u8>)>,
-    pub(super) credentials: Option<Credentials>,
     book: WatchBook,
 }
 
@@ -108,7 +114,6 @@ impl Client {
             answered: BTreeMap::new(),
             notices: VecDeque::new(),
             identities: Vec::new(),
-            credentials: None,
             book: WatchBook::default(),
         };
         client.reopen()?;
@@ -201,10 +206,6 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn connect_patience(&self) -> Duration {
-        self.settings.connect_patience
-    }
-
     /// Ends the session.
     pub fn close(mut self) -> Result<(), Error> {
         self.call(&Call::CloseSession).map(|_| ())
@@ -270,7 +271,7 @@ impl Client {
         }
     }
 
-    pub(super) fn take_in(&mut self, message: Message) {
+    fn take_in(&mut self, message: Message) {
         match message {
             Message::Pong => {}
             Message::Event(event) => {
@@ -317,6 +318,8 @@ impl Client {
         let again = self.key.id != SessionId::NONE;
         loop {
             let mut why = Error::NoServer("the list of addresses is empty".to_owned());
+            let mut refusal = None;
+            let mut is_refused = true;
             for _ in 0..self.settings.addresses.len() {
                 let address = self.settings.addresses[self.next_address];
                 match self.attempt(address) {
@@ -331,9 +334,17 @@ impl Client {
                         self.notices.push_back(Notice::Expired);
                         return Err(Error::SessionExpired);
                     }
-                    Err(e) => why = Error::NoServer(format!("{address}: {e}")),
+                    Err(e) if e.is_refusal() => refusal = Some(e),
+                    Err(e) => {
+                        is_refused = false;
+                        why = Error::NoServer(format!("{address}: {e}"));
+                    }
                 }
                 self.next_address = (self.next_address + 1) % self.settings.addresses.len();
+            }
+            // All of them refused who we are, or we them: that does not change by waiting.
+            if let Some(refusal) = refusal.filter(|_| is_refused) {
+                return Err(refusal);
             }
             if self.settings.addresses.is_empty() || Instant::now() + ROUND_PAUSE >= deadline {
                 return Err(why);
@@ -344,7 +355,7 @@ impl Client {
 
     fn attempt(&mut self, address: SocketAddr) -> Result<(), Error> {
         let patience = self.settings.connect_patience;
-        let mut connection = Connection::dial(address, patience)?;
+        let mut connection = Connection::dial_by(address, self.settings.tls.as_ref(), patience)?;
         connection.number_from(self.last_xid);
         let timeout_ms = self.settings.session_timeout.as_millis().min(i32::MAX as u128) as i32;
         let request = ConnectRequest {
@@ -370,7 +381,9 @@ impl Client {
 
     /// Gives identities and watches again. Events caught up with come before the replies.
     fn introduce(&mut self, connection: &mut Connection) -> Result<(), Error> {
-        self.prove_again(connection)?;
+        if let Some(sasl) = &self.settings.sasl {
+            connection.prove(sasl, self.settings.connect_patience)?;
+        }
         for (scheme, auth) in &self.identities {
             connection.queue(&Call::Auth { scheme, auth });
         }

@@ -10,32 +10,37 @@ use serde_json::Value;
 
 use super::server::Server;
 
-fn zkbench(line: &str) -> Output {
+pub fn zkbench(line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zkbench"));
     command.args(line.split_whitespace()).output().expect("zkbench runs")
 }
 
-fn text(line: &str) -> String {
+pub fn text(line: &str) -> String {
     let output = zkbench(line);
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{line}: {complaint}");
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn json(line: &str) -> Value {
+pub fn json(line: &str) -> Value {
     let text = text(&format!("{line} --json"));
     assert_eq!(text.lines().count(), 1, "one object and nothing else: {text}");
     serde_json::from_str(&text).expect("JSON")
 }
 
 /// The percentiles are there and rise.
-fn assert_latencies(latencies: &Value) {
+pub fn assert_latencies(latencies: &Value) {
     let names = ["min", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
     let told: Vec<f64> = names.iter().map(|name| latencies[name].as_f64().expect(name)).collect();
     assert!(told.is_sorted() && told[0] > 0.0, "{latencies}");
 }
 
-fn assert_nothing_left(server: &Server) {
+fn assert_ratio(ratio: &Value) {
+    let told = ["least", "median", "most"].map(|name| ratio[name].as_f64().expect(name));
+    assert!(told.is_sorted() && told[0] > 0.0, "{ratio}");
+}
+
+pub fn assert_nothing_left(server: &Server) {
     let mut names = server.client().children("/", false).expect("the root's children");
     names.retain(|name| name != "zookeeper");
     assert!(names.is_empty(), "{names:?} is left");
@@ -86,9 +91,7 @@ fn load_of_two_servers_in_turn_gives_a_ratio_for_each_figure() {
         assert_eq!(target["stretches"].as_array().expect("a list").len(), 3);
     }
     for figure in ["per_second", "p50", "p99.99", "max"] {
-        let ratio = &told["ratios"][figure];
-        let told = ["least", "median", "most"].map(|name| ratio[name].as_f64().expect(name));
-        assert!(told.is_sorted() && told[0] > 0.0, "{figure}: {ratio}");
+        assert_ratio(&told["ratios"][figure]);
     }
     assert_nothing_left(&one);
     assert_nothing_left(&two);
@@ -162,6 +165,29 @@ fn latencies_prints_the_lines_of_the_public_tool() {
 }
 
 #[test]
+fn latencies_of_two_servers_in_turn_gives_ratios_for_each_phase() {
+    let (one, two) = (Server::start(""), Server::start(""));
+    let line = format!("latencies --servers {} --against {}", one.address, two.address);
+    let told = json(&format!("{line} --znode_count 30 --pairs 2"));
+    let tests = told["servers"].as_array().expect("a list");
+    let addresses: Vec<&str> = tests.iter().filter_map(|test| test["address"].as_str()).collect();
+    let (one_name, two_name) = (one.address.to_string(), two.address.to_string());
+    assert_eq!(addresses, [&one_name, &two_name, &one_name, &two_name]);
+    let phases = told["ratios"].as_array().expect("a list");
+    assert_eq!(phases.len(), 8);
+    for phase in phases {
+        assert_ratio(&phase["per_second"]);
+        let has_latencies = phase["phase"] != "notif watches";
+        assert_eq!(phase["p99"].is_object(), has_latencies, "{phase}");
+    }
+    let printed = text(&format!("{line} --znode_count 30 --pairs 1"));
+    assert_eq!(printed.matches("Testing latencies on server").count(), 2);
+    assert_eq!(printed.matches("per_second: first over second").count(), 8);
+    assert_nothing_left(&one);
+    assert_nothing_left(&two);
+}
+
+#[test]
 fn latencies_empties_a_root_only_where_forced() {
     let server = Server::start("");
     let mut client = server.client();
@@ -185,6 +211,42 @@ fn notify_hears_every_set_at_every_watcher() {
     assert_eq!(told["operations"], 7 * 300 * 2);
     assert_latencies(&told["latency_us"]);
     assert_nothing_left(&server);
+}
+
+#[test]
+fn notify_of_two_servers_in_turn_gives_a_ratio_for_each_figure() {
+    let (one, two) = (Server::start(""), Server::start(""));
+    let line = format!("notify --server {} --against {}", one.address, two.address);
+    let told = json(&format!("{line} --watchers 5 --nodes 100 --rounds 2"));
+    let targets = told["targets"].as_array().expect("a list");
+    assert_eq!(targets.len(), 2);
+    for target in targets {
+        assert_eq!(target["operations"], 5 * 100 * 2);
+        assert_latencies(&target["latency_us"]);
+    }
+    ["per_second", "p50", "p99", "max"].iter().for_each(|name| assert_ratio(&told["ratios"][name]));
+    assert_nothing_left(&one);
+    assert_nothing_left(&two);
+}
+
+#[test]
+fn connects_opens_and_closes_a_session_in_every_slot() {
+    let (one, two) = (Server::start(""), Server::start(""));
+    let line = format!("connects --rate 400 --count 100 --server {}", one.address);
+    let told = json(&format!("{line} --seconds 60 --server-pid {}", one.process.0.id()));
+    assert_eq!((&told["command"], &told["transport"]), (&"connects".into(), &"tcp".into()));
+    let target = &told["targets"][0];
+    let count = |name: &str| target[name].as_u64().expect(name);
+    assert_eq!(count("operations") + count("missed"), 100);
+    assert!(target["seconds"].as_f64().expect("a time") > 0.2, "the slots are spread out");
+    assert!(target["server_cpu_seconds"].is_number(), "{target}");
+    assert_latencies(&target["latency_us"]);
+    let told = json(&format!("{line} --seconds 60 --against {} --pairs 2", two.address));
+    ["per_second", "p99"].iter().for_each(|name| assert_ratio(&told["ratios"][name]));
+    for server in [&one, &two] {
+        assert!(server.word("cons").lines().count() < 3, "every connection was ended");
+        assert!(server.word("mntr").contains("zk_global_sessions\t0\n"), "no session is left");
+    }
 }
 
 #[test]
@@ -253,13 +315,23 @@ fn what_is_asked_wrongly_is_refused_with_a_reason() {
         ("load --pin 99999", "--pin"),
         ("hold more", "more"),
         ("load --server 127.0.0.1:1 --warmup 0", "127.0.0.1:1"),
+        ("connects --server 127.0.0.1:1 --count 1", "Connection refused"),
+        ("latencies --servers a:1,b:1 --against c:1", "--against"),
+        ("load --tls-cert /nowhere", "--tls-ca FILE is missing"),
+        ("load --tls-ca /nowhere", "--tls-ca: /nowhere: No such file"),
+        ("notify --tls-insecure --tls-key /nowhere", "--tls-cert FILE"),
+        ("hold --tls-insecure --tls-version 1.1", "--tls-version: 1.1"),
+        ("latencies --sasl bob", "--sasl-password-file FILE"),
+        ("connects --sasl-password-file /nowhere", "--sasl USER"),
+        ("load --sasl bob --sasl-password-file /nowhere", "/nowhere: No such file"),
+        ("echo --tls-key /nowhere", "--tls-cert is missing"),
     ] {
         let output = zkbench(line);
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{line}");
         assert!(why.contains(word), "{line}: {why}");
     }
-    for command in ["latencies", "load", "notify", "hold", "floor", "echo"] {
+    for command in ["latencies", "load", "notify", "hold", "connects", "floor", "echo"] {
         let help = text(&format!("{command} --help"));
         assert!(help.starts_with(&format!("Usage: zkbench {command}")), "{help}");
         assert!(text("--help").contains(command));

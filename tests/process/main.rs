@@ -2,12 +2,14 @@
 //! how it ends, and what each hostile connection costs.
 
 mod bench;
+mod certificates;
 mod disk;
 mod ending;
 mod hostile;
 mod limits;
 #[path = "../rig/ports.rs"]
 mod ports;
+mod secured;
 mod server;
 mod starting;
 mod watches;

@@ -1,14 +1,14 @@
 //! Many sessions that do little: each watches nodes, hears of them, and stays alive.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use zkd::base::Xid;
 use zkd::client::Call;
-use zkd::proto::{Reader, ReplyHeader, begin_frame, cut, end_frame};
+use zkd::proto::{Reader, ReplyHeader, cut};
 
-use super::link::{Link, MAX_REPLY};
+use super::link::{Link, MAX_REPLY, Opened, put};
+use super::server::Server;
 
 /// Requests of one member under way at once.
 const AT_ONCE: u64 = 200;
@@ -41,7 +41,7 @@ pub enum Heard<'a> {
 }
 
 impl Crowd {
-    pub fn open(address: SocketAddr, count: u64, timeout: Duration) -> Result<Crowd, String> {
+    pub fn open(server: &Server, count: u64, timeout: Duration) -> Result<Crowd, String> {
         let poll = Poll::new().map_err(|e| format!("a poll: {e}"))?;
         let mut crowd = Crowd {
             poll,
@@ -52,14 +52,14 @@ impl Crowd {
         };
         let mut looked = Instant::now();
         for n in 0..count {
-            let (mut link, agreed) = Link::open(address, timeout)
+            let Opened { mut link, timeout, last_xid } = Link::open(server, timeout)
                 .map_err(|why| format!("session {n} of {count}: {why}"))?;
             link.register(crowd.poll.registry(), Token(crowd.members.len()))?;
             crowd.members.push(Member {
                 link,
-                last_xid: 0,
+                last_xid,
                 due: 0,
-                timeout: agreed,
+                timeout,
                 last_sent: Instant::now(),
                 pongs_due: 0,
             });
@@ -156,6 +156,13 @@ impl Crowd {
         self.keep_alive(3)
     }
 
+    /// Keeps everybody alive while another is measured.
+    pub fn idle(&mut self) -> Result<(), String> {
+        self.wait(Duration::ZERO, &mut |member, _| {
+            Err(format!("session {member}: something it never asked for"))
+        })
+    }
+
     /// Pings every member that was silent for so large a part of its timeout.
     fn keep_alive(&mut self, part: u32) -> Result<(), String> {
         for (member, m) in self.members.iter_mut().enumerate() {
@@ -188,14 +195,6 @@ impl Drop for Crowd {
     fn drop(&mut self) {
         self.members.iter_mut().for_each(|m| m.link.leave());
     }
-}
-
-fn put(link: &mut Link, xid: Xid, call: &Call<'_>) {
-    let out = link.output();
-    let mark = begin_frame(out);
-    zkd::proto::RequestHeader { xid, op: call.op().number() }.write(out);
-    call.write(out);
-    end_frame(out, mark);
 }
 
 /// Takes the whole frames; gives where the rest begins.

@@ -3,22 +3,19 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
+use mio::{Events, Poll, Token};
 use zkd::base::Rng;
+use zkd::client::Tls;
 use zkd::proto::{OpCode, cut};
 
 use super::accounting::Reading;
 use super::figures::Stretch;
 use super::judge::{Asked, Seen, Wrong, judge};
-use super::link::{Link, MAX_REPLY};
+use super::link::{Link, MAX_REPLY, Opened};
+use super::server::Server;
+use super::ticker::{Slots, Ticker};
 use super::traffic::{Op, Traffic};
 
 /// Room for one read and a frame left over from the one before.
@@ -26,11 +23,6 @@ const SCRATCH: usize = 2 * MAX_REPLY;
 
 /// A server that answers nothing for so long has failed the run.
 const SILENCE: Duration = Duration::from_secs(60);
-
-/// Open loop: a slot later than this is missed, not sent.
-const SLOT_PATIENCE_NS: u64 = 1_000_000_000;
-/// Open loop: later than this is late.
-const LATE_NS: u64 = 1_000_000;
 
 /// Between two looks at who is idle or gets no answer.
 const LOOK_NS: u64 = 200_000_000;
@@ -97,7 +89,6 @@ struct Course {
     stretch: Stretch,
     first: u64,
     last: u64,
-    due: VecDeque<u64>,
     next_session: usize,
 }
 
@@ -116,30 +107,47 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// Adds a target with its sessions. No timeout: an echo server, which knows no sessions.
+    /// Adds a target with its sessions.
     pub fn add(
         &mut self,
-        address: SocketAddr,
+        server: &Server,
         traffic: &'a Traffic,
         sessions: u64,
-        timeout: Option<Duration>,
+        timeout: Duration,
+    ) -> Result<(), String> {
+        self.add_links(traffic, sessions, || {
+            let Opened { link, timeout, last_xid } = Link::open(server, timeout)?;
+            Ok((link, Some(timeout), last_xid))
+        })
+    }
+
+    /// Adds an echo server, which knows no sessions.
+    pub fn add_echo(
+        &mut self,
+        address: SocketAddr,
+        tls: Option<&Tls>,
+        traffic: &'a Traffic,
+        links: u64,
+    ) -> Result<(), String> {
+        self.add_links(traffic, links, || Ok((Link::dial(address, tls)?, None, 0)))
+    }
+
+    fn add_links(
+        &mut self,
+        traffic: &'a Traffic,
+        count: u64,
+        open: impl Fn() -> Result<(Link, Option<Duration>, i32), String>,
     ) -> Result<(), String> {
         let target = self.targets.len();
         self.targets.push(traffic);
-        for number in 0..sessions {
-            let (mut link, timeout) = match timeout {
-                None => (Link::dial(address)?, None),
-                Some(asked) => {
-                    let (link, agreed) = Link::open(address, asked)?;
-                    (link, Some(agreed))
-                }
-            };
+        for number in 0..count {
+            let (mut link, timeout, last_xid) = open()?;
             link.register(self.poll.registry(), Token(self.sessions.len()))?;
             self.sessions.push(Session {
                 link,
                 number,
                 target,
-                last_xid: 0,
+                last_xid,
                 under_way: VecDeque::new(),
                 seen: Seen::default(),
                 next_node: 0,
@@ -172,12 +180,14 @@ impl<'a> Engine<'a> {
             stretch: Stretch::nothing(),
             first,
             last: first,
-            due: VecDeque::new(),
             next_session: 0,
         };
         match self.pace.rate {
             None => self.fill_all(&mut course)?,
-            Some(rate) => return self.run_at(rate, course, before, server),
+            Some(rate) => {
+                let slots = Slots::new(rate, first, course.until_ns, course.to_send);
+                return self.run_at(slots, course, before, server);
+            }
         }
         while self.under_way(target) > 0 {
             self.wait(Duration::from_millis(500), &mut course)?;
@@ -377,77 +387,43 @@ fn unasked(frame: &[u8]) -> Wrong {
 }
 
 impl Engine<'_> {
-    /// Open loop: a slot every `1 / rate` seconds, its latency counted from then on.
+    /// Open loop: the latency of a request counts from its slot's time on.
     fn run_at(
         &mut self,
-        rate: f64,
+        mut slots: Slots,
         mut course: Course,
         before: Reading,
         server: Option<u32>,
     ) -> Result<Stretch, String> {
-        let timer = timerfd_create(
-            TimerfdClockId::Monotonic,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )
-        .map_err(|e| format!("a timer: {e}"))?;
-        let slot_ns = 1e9 / rate;
-        let every = (slot_ns as i64).clamp(50_000, 100_000_000);
-        let every = Timespec { tv_sec: 0, tv_nsec: every as _ };
-        let times = Itimerspec { it_interval: every, it_value: every };
-        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)
-            .map_err(|e| format!("a timer: {e}"))?;
-        let raw = timer.as_raw_fd();
-        let registry = self.poll.registry();
-        registry
-            .register(&mut SourceFd(&raw), TICK, Interest::READABLE)
-            .map_err(|e| format!("a timer: {e}"))?;
-        let mut slot = 0u64;
-        let mut ticks = [0; 8];
+        let ticker = Ticker::start(self.poll.registry(), TICK, &slots)?;
         loop {
             let now = self.now();
-            loop {
-                let at = course.first + (slot as f64 * slot_ns) as u64;
-                if at > now || at >= course.until_ns || slot >= course.to_send {
-                    break;
-                }
-                course.due.push_back(at);
-                slot += 1;
-            }
-            self.send_due(now, &mut course)?;
-            let over = now >= course.until_ns || slot >= course.to_send;
-            if over && course.due.is_empty() && self.under_way(course.target) == 0 {
+            self.send_due(now, &mut slots, &mut course)?;
+            if slots.is_over(now) && self.under_way(course.target) == 0 {
                 break;
             }
             self.wait(Duration::from_millis(100), &mut course)?;
-            // An unread timer would not tell again; that it was read already is no matter.
-            let _ = rustix::io::read(&timer, &mut ticks);
+            ticker.clear();
         }
-        let gone = self.poll.registry().deregister(&mut SourceFd(&raw));
-        gone.map_err(|e| format!("a timer: {e}"))?;
+        ticker.stop(self.poll.registry())?;
+        (course.stretch.late, course.stretch.missed) = (slots.late, slots.missed);
         Self::finish(course, before, server)
     }
 
-    /// Sends every due slot that finds a session with room; what waited too long is missed.
-    fn send_due(&mut self, now: u64, course: &mut Course) -> Result<(), String> {
+    /// Sends every due slot that finds a session with room.
+    fn send_due(&mut self, now: u64, slots: &mut Slots, course: &mut Course) -> Result<(), String> {
+        slots.look(now);
         let count = self.sessions.len();
         let mut touched = Vec::new();
-        while let Some(at) = course.due.front().copied() {
-            if now.saturating_sub(at) > SLOT_PATIENCE_NS {
-                course.due.pop_front();
-                course.stretch.missed += 1;
-                continue;
-            }
+        while slots.is_due() {
             let has_room = |index: &usize| {
                 let session = &self.sessions[*index];
                 session.target == course.target && session.under_way.len() < self.pace.depth
             };
             let turn = (0..count).map(|n| (course.next_session + n) % count).find(has_room);
             let Some(index) = turn else { break };
+            let Some(at) = slots.next(now) else { break };
             course.next_session = index + 1;
-            course.due.pop_front();
-            if now.saturating_sub(at) > LATE_NS {
-                course.stretch.late += 1;
-            }
             self.ask(index, at, now);
             touched.push(index);
         }

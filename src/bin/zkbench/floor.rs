@@ -8,13 +8,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use getopts::Options;
+use getopts::{Matches, Options};
 use rustix::fs::fdatasync;
+use zkd::client::Tls;
 
 use super::engine::{Engine, Pace, Until};
 use super::figures::{Latencies, Stretch};
 use super::json::Json;
 use super::options::{self, Stop};
+use super::server;
 use super::traffic::{Mix, Op, Traffic};
 
 const USAGE: &str = "Usage: zkbench floor [options]
@@ -28,6 +30,7 @@ const FILE_BYTES: u64 = 16 * 1024 * 1024;
 fn known() -> Options {
     let mut o = options::common();
     o.optopt("", "echo-pin", "the echo server runs on this processor only", "CPU");
+    server::know_tls(&mut o, "the echo server's");
     o.optopt("", "sessions", "(1)", "N");
     o.optopt("", "depth", "(1)", "N");
     o.optopt("", "bytes", "of each echo, its header of 12 not counted (100)", "N");
@@ -57,6 +60,23 @@ struct Echoes {
     until: Until,
     warmup: Duration,
     pin: Option<String>,
+    /// How the echo server is spoken to, and the options that it gets for that.
+    tls: Option<(Tls, Vec<String>)>,
+}
+
+/// Its certificate must be one that it can show for this machine's own address.
+fn tls(m: &Matches) -> Result<Option<(Tls, Vec<String>)>, String> {
+    if !server::wants_tls(m) {
+        return Ok(None);
+    }
+    let Some(certificate) = m.opt_str("tls-cert") else {
+        return Err("TLS: --tls-cert FILE is missing: the echo server's certificate".to_owned());
+    };
+    let mut words = vec!["--tls-cert".to_owned(), certificate];
+    if let Some(key) = m.opt_str("tls-key") {
+        words.extend(["--tls-key".to_owned(), key]);
+    }
+    Ok(Some((server::load(m, &server::trust(m)?)?, words)))
 }
 
 impl Echoes {
@@ -67,6 +87,9 @@ impl Echoes {
         if let Some(cpu) = &self.pin {
             command.args(["--pin", cpu]);
         }
+        if let Some((_, words)) = &self.tls {
+            command.args(words);
+        }
         let child = command.spawn().map_err(|e| format!("the echo server: {e}"))?;
         let mut server = Server(child);
         let mut line = String::new();
@@ -75,7 +98,8 @@ impl Echoes {
         let address = options::address(line.trim())?;
         let traffic = Traffic::new("/echo", Mix::only(Op::Echo), 1, self.bytes);
         let mut engine = Engine::new(1, Pace { depth: self.depth, rate: None })?;
-        engine.add(address, &traffic, self.sessions, None)?;
+        let tls = self.tls.as_ref().map(|(tls, _)| tls);
+        engine.add_echo(address, tls, &traffic, self.sessions)?;
         let pid = Some(server.0.id());
         if !self.warmup.is_zero() {
             engine.run(0, Until { operations: u64::MAX, time: self.warmup }, pid)?;
@@ -131,17 +155,20 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
         },
         warmup: options::seconds(&m, "warmup", 1.0)?,
         pin: m.opt_str("echo-pin"),
+        tls: tls(&m)?,
     };
     let record: usize = options::number(&m, "record", 300, 1, 1_000_000)?;
     let count = options::number(&m, "syncs", 2000, 1, 10_000_000)?;
     let dir = options::directory(&m, "dir");
     let echo = echoes.measure()?;
     let sync = syncs(&dir, record, count, longest)?;
+    let transport = if echoes.tls.is_some() { "tls" } else { "tcp" };
     if m.opt_present("json") {
         let mut fields = vec![
             ("sessions", Json::Whole(echoes.sessions)),
             ("depth", Json::Whole(echoes.depth as u64)),
             ("bytes", Json::Whole(echoes.bytes as u64)),
+            ("transport", Json::text(transport)),
         ];
         fields.extend(echo.json());
         let sync = Json::Object(vec![
@@ -155,8 +182,8 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
         return Ok(format!("{}\n", Json::Object(all)));
     }
     Ok(format!(
-        "echo: {} sessions, {} deep, {} bytes, tcp\n{}append of {record} bytes and fdatasync in \
-         {}: {} times\n  latency {}\n",
+        "echo: {} sessions, {} deep, {} bytes, {transport}\n{}append of {record} bytes and \
+         fdatasync in {}: {} times\n  latency {}\n",
         echoes.sessions,
         echoes.depth,
         echoes.bytes,

@@ -11,13 +11,14 @@ use super::crowd::Crowd;
 use super::json::Json;
 use super::options::{self, Stop};
 use super::place;
+use super::server::{self, Security};
 use super::traffic::{Mix, Op, Traffic};
 
 const USAGE: &str = "Usage: zkbench hold [options]
 
 Opens sessions and, where asked, sets one-shot watches, shared out evenly over the sessions, each
 session on the same nodes; then keeps them all alive and checks at the end that they are. With
---server-pid it tells what they added to the server's anonymous memory. One thread; TCP only.
+--server-pid it tells what they added to the server's anonymous memory. One thread.
 So many descriptors must be allowed, here and there (ulimit -Hn).";
 
 /// Before the second look at the server's memory, for what it does late.
@@ -32,6 +33,7 @@ fn known() -> Options {
     o.optopt("", "seconds", "how long (10)", "N");
     o.optopt("", "root", "watched nodes go below this one (/zkbench-hold)", "PATH");
     o.optopt("", "timeout", "session timeout in seconds (30)", "N");
+    server::know_security(&mut o);
     o.optflag("", "reuse", "take a root that exists");
     o
 }
@@ -39,6 +41,7 @@ fn known() -> Options {
 struct Held {
     sessions: u64,
     watches: u64,
+    transport: String,
     open_seconds: f64,
     memory: Option<(u64, u64)>,
 }
@@ -60,7 +63,7 @@ impl Held {
             ("command", Json::text("hold")),
             ("sessions", Json::Whole(self.sessions)),
             ("watches", Json::Whole(self.watches)),
-            ("transport", Json::text("tcp")),
+            ("transport", Json::text(&*self.transport)),
             ("open_seconds", Json::Real(self.open_seconds)),
             ("server_anonymous_before", before),
             ("server_anonymous_after", after),
@@ -70,8 +73,8 @@ impl Held {
 
     fn text(&self) -> String {
         let mut text = format!(
-            "{} sessions and {} watches, tcp, held; opened in {:.2} s\n",
-            self.sessions, self.watches, self.open_seconds
+            "{} sessions and {} watches, {}, held; opened in {:.2} s\n",
+            self.sessions, self.watches, self.transport, self.open_seconds
         );
         if let (Some((before, after)), Some(each)) = (self.memory, self.each()) {
             text += &format!(
@@ -87,8 +90,9 @@ impl Held {
 
 pub fn run(words: &[String]) -> Result<String, Stop> {
     let m = options::parse(&known(), USAGE, words)?;
-    let server = options::server(&m)?;
     let pid = options::pid(&m, "server-pid")?;
+    let name = m.opt_str("server").unwrap_or_else(|| "127.0.0.1:2181".to_owned());
+    let server = Security::read(&m)?.server(&name, pid)?;
     let sessions: u64 = options::number(&m, "sessions", 1000, 1, 100_000)?;
     let watches: u64 = options::number(&m, "watches", 0, 0, 100_000_000)?;
     let seconds = options::seconds(&m, "seconds", 10.0)?;
@@ -100,11 +104,11 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
     }
     let traffic = Traffic::new(&root, Mix::only(Op::Get), nodes, 0);
     if nodes > 0 {
-        place::prepare(server, &traffic, 0, m.opt_present("reuse"))?;
+        place::prepare(&server, &traffic, 0, m.opt_present("reuse"))?;
     }
     let before = pid.map(anonymous_bytes).transpose()?;
     let began = Instant::now();
-    let mut crowd = Crowd::open(server, sessions, timeout)?;
+    let mut crowd = Crowd::open(&server, sessions, timeout)?;
     if nodes > 0 && watches > 0 {
         crowd.watch(nodes, &|node| traffic.key_path(node), sessions as usize)?;
     }
@@ -112,7 +116,8 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
     hold(&mut crowd, SETTLE)?;
     let after = pid.map(anonymous_bytes).transpose()?;
     let memory = before.zip(after);
-    let held = Held { sessions, watches: nodes * sessions, open_seconds, memory };
+    let (watches, transport) = (nodes * sessions, server.transport());
+    let held = Held { sessions, watches, transport, open_seconds, memory };
     if !m.opt_present("json") {
         // Whoever waits for this line may go on while it lasts.
         println!("holding {sessions} sessions and {} watches", held.watches);
@@ -122,7 +127,7 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
     crowd.check()?;
     drop(crowd);
     if nodes > 0 {
-        place::remove(server, &traffic, std::iter::empty())?;
+        place::remove(&server, &traffic, std::iter::empty())?;
     }
     Ok(if m.opt_present("json") { format!("{}\n", held.json()) } else { held.text() })
 }

@@ -1,30 +1,31 @@
 //! `zkbench latencies`: the phases, options and output lines of the public zk-latencies tool, so
 //! that its numbers can be set beside those of others; percentiles are added below each line.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use getopts::{Matches, Options};
-use zkd::base::{SessionId, Xid, Zxid};
-use zkd::client::{Answer, Call, Connection, Message, NewNode};
-use zkd::proto::{ConnectRequest, CreateMode, ErrorCode, EventKind};
+use zkd::client::Connection;
 
-use super::figures::Latencies;
+use super::compare;
+use super::figures::{Stretch, ratios};
 use super::json::Json;
 use super::options::{self, Stop};
+use super::phases::{Phase, Test};
+use super::server::{self, Security, Server};
 
 const USAGE: &str = "Usage: zkbench latencies [options]
 
 Creates, sets, gets and deletes permanent nodes, creates ephemeral ones, watches and deletes them
 and waits for the notifications, on each server in turn. Requests go out all at once, or one by
-one with --synchronous. Options and lines are those of zk-latencies. One thread; TCP only.";
-
-const PATIENCE: Duration = Duration::from_secs(60);
+one with --synchronous. Options and lines are those of zk-latencies, but for the percentiles,
+--against, --pairs, TLS and SASL. One thread.";
 
 fn known() -> Options {
     let mut o = options::common();
     o.optopt("", "servers", "tested in turn (localhost:2181)", "HOST:PORT,...");
     o.optopt("", "cluster", "tested as one: the first that answers", "HOST:PORT,...");
+    o.optopt("", "against", "a second one, tested in turn with the one before", "HOST:PORT");
+    o.optopt("", "pairs", "tests of each, in turn (1; 5 with --against)", "N");
     o.optopt("", "timeout", "session timeout in ms (5000)", "N");
     o.optopt("", "root_znode", "made for the test, removed after it (/zk-latencies)", "PATH");
     o.optopt("", "znode_size", "bytes of each znode (25)", "N");
@@ -32,343 +33,193 @@ fn known() -> Options {
     o.optopt("", "watch_multiple", "watches on each znode (1)", "N");
     o.optflag("", "force", "run although root_znode exists; its children are DELETED");
     o.optflag("", "synchronous", "one call after another");
+    server::know_security(&mut o);
     o.optflag("v", "verbose", "tell the sessions as well");
     o.optflag("q", "quiet", "only how it ended");
     o
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum What {
-    Create(CreateMode),
-    Set,
-    Get,
-    Delete,
-    Watch,
-}
-
-struct Test {
+/// Who is tested: each name is one server, or several of which the first that answers is taken.
+struct Sites {
     names: Vec<String>,
-    sessions: Vec<Connection>,
-    timeout: Duration,
-    root: String,
-    data: Vec<u8>,
-    count: u64,
-    multiple: u64,
-    synchronous: bool,
-    quiet: bool,
-    as_json: bool,
-    events: u64,
-    last_ping: Instant,
-    phases: Vec<Json>,
+    /// Whether the second is set beside the first.
+    is_pair: bool,
+    rounds: u32,
+    transport: String,
 }
 
-fn connect(addresses: &str, timeout: Duration) -> Result<Connection, String> {
-    let mut last = format!("{addresses}: no server");
-    for name in addresses.split(',') {
-        match open(name, timeout) {
-            Ok(connection) => return Ok(connection),
+/// What each test of a site came to.
+type Tests = Vec<Vec<Vec<Phase>>>;
+
+fn connect(
+    security: &Security,
+    names: &str,
+    timeout: Duration,
+) -> Result<(Server, Connection), String> {
+    let mut last = format!("{names}: no server");
+    for name in names.split(',') {
+        let opened = security.server(name, None).and_then(|server| {
+            let (connection, _) = server.connect(timeout)?;
+            Ok((server, connection))
+        });
+        match opened {
+            Ok(opened) => return Ok(opened),
             Err(why) => last = why,
         }
     }
     Err(last)
 }
 
-fn open(name: &str, timeout: Duration) -> Result<Connection, String> {
-    let told = |e: zkd::client::Error| format!("{name}: {e}");
-    let address = options::address(name)?;
-    let mut connection = Connection::dial(address, Duration::from_secs(5)).map_err(told)?;
-    let request = ConnectRequest {
-        protocol_version: 0,
-        last_zxid_seen: Zxid::ZERO,
-        timeout_ms: timeout.as_millis() as i32,
-        session: SessionId::NONE,
-        password: None,
-        read_only: Some(false),
+fn names(m: &Matches) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = match m.opt_str("cluster") {
+        Some(all) => vec![all],
+        None => {
+            let all = m.opt_str("servers").unwrap_or_else(|| "localhost:2181".to_owned());
+            all.split(',').map(str::to_owned).collect()
+        }
     };
-    let response = connection.handshake(&request, PATIENCE).map_err(told)?;
-    if response.timeout_ms <= 0 {
-        return Err(format!("{name}: the session was refused"));
+    if let Some(second) = m.opt_str("against") {
+        if names.len() != 1 {
+            let why = "--against: it is set beside one server of --servers, or a --cluster";
+            return Err(why.to_owned());
+        }
+        names.push(second);
     }
-    Ok(connection)
+    Ok(names)
 }
 
-impl Test {
-    fn read(m: &Matches) -> Result<Test, String> {
-        let timeout: u64 = options::number(m, "timeout", 5000, 1, i32::MAX as u64)?;
-        let timeout = Duration::from_millis(timeout);
-        let names: Vec<String> = match m.opt_str("cluster") {
-            Some(all) => vec![all],
-            None => {
-                let all = m.opt_str("servers").unwrap_or_else(|| "localhost:2181".to_owned());
-                all.split(',').map(str::to_owned).collect()
-            }
-        };
-        let root = m.opt_str("root_znode").unwrap_or_else(|| "/zk-latencies".to_owned());
-        if root.len() < 2 || zkd::proto::validate_path(&root).is_err() {
-            return Err(format!("--root_znode: {root} is no path for this"));
+fn prepare(m: &Matches) -> Result<(Sites, Test), String> {
+    let timeout: u64 = options::number(m, "timeout", 5000, 1, i32::MAX as u64)?;
+    let timeout = Duration::from_millis(timeout);
+    let root = m.opt_str("root_znode").unwrap_or_else(|| "/zk-latencies".to_owned());
+    if root.len() < 2 || zkd::proto::validate_path(&root).is_err() {
+        return Err(format!("--root_znode: {root} is no path for this"));
+    }
+    let size: usize = options::number(m, "znode_size", 25, 0, 1_000_000)?;
+    let (security, names) = (Security::read(m)?, names(m)?);
+    let is_pair = m.opt_present("against");
+    let rounds = server::pairs(m, "pairs", if is_pair { 2 } else { 1 })?;
+    let mut test = Test {
+        sessions: Vec::new(),
+        timeout,
+        root,
+        data: vec![b'x'; size],
+        count: options::number(m, "znode_count", 10_000, 1, 10_000_000)?,
+        multiple: options::number(m, "watch_multiple", 1, 1, 1000)?,
+        synchronous: m.opt_present("synchronous"),
+        is_silent: m.opt_present("quiet") || m.opt_present("json"),
+        events: 0,
+        last_ping: Instant::now(),
+    };
+    let mut transport = String::new();
+    for name in &names {
+        let (server, connection) = connect(&security, name, timeout)?;
+        transport = server.transport();
+        test.sessions.push(connection);
+    }
+    Ok((Sites { names, is_pair, rounds, transport }, test))
+}
+
+impl Sites {
+    /// Those where the root has to be made: the names of --servers are of one ensemble.
+    fn homes(&self) -> std::ops::Range<usize> {
+        0..if self.is_pair { 2 } else { 1 }
+    }
+
+    fn run(&self, test: &mut Test, force: bool) -> Result<Tests, String> {
+        let told = |session: usize, why: String| format!("{}: {why}", self.names[session]);
+        for home in self.homes() {
+            test.begin(home, force).map_err(|why| told(home, why))?;
         }
-        let size: usize = options::number(m, "znode_size", 25, 0, 1_000_000)?;
-        let sessions = names.iter().map(|name| connect(name, timeout)).collect::<Result<_, _>>()?;
-        Ok(Test {
-            names,
-            sessions,
-            timeout,
-            root,
-            data: vec![b'x'; size],
-            count: options::number(m, "znode_count", 10_000, 1, 10_000_000)?,
-            multiple: options::number(m, "watch_multiple", 1, 1, 1000)?,
-            synchronous: m.opt_present("synchronous"),
-            quiet: m.opt_present("quiet"),
-            as_json: m.opt_present("json"),
-            events: 0,
-            last_ping: Instant::now(),
-            phases: Vec::new(),
-        })
-    }
-
-    /// A line, at once: a run takes a while.
-    fn say(&mut self, line: &str) {
-        if !self.quiet && !self.as_json {
-            println!("{line}");
-        }
-    }
-
-    fn child(&self, n: u64) -> String {
-        format!("{}/session_{n}", self.root)
-    }
-
-    /// One call whose answer matters by itself.
-    fn call(&mut self, call: &Call<'_>) -> Result<Result<Answer, ErrorCode>, String> {
-        let xid = self.sessions[0].queue(call);
-        self.sessions[0].flush(PATIENCE).map_err(|e| e.to_string())?;
-        let reply = self.reply(0, xid)?;
-        match reply.answer() {
-            Ok(answer) => Ok(Ok(answer)),
-            Err(e) => e.code().map(Err).ok_or_else(|| e.to_string()),
-        }
-    }
-
-    /// The next reply, which must be to `xid`; events on the way are counted.
-    fn reply(&mut self, session: usize, xid: Xid) -> Result<zkd::client::Reply, String> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.sessions[session].receive(deadline).map_err(|e| e.to_string())? {
-                Message::Reply(reply) if reply.xid == xid => return Ok(reply),
-                Message::Reply(reply) => {
-                    return Err(format!("reply {:?} where {xid:?} is due", reply.xid));
-                }
-                Message::Event(event) => self.on_event(event.kind)?,
-                Message::Pong => {}
-            }
-        }
-    }
-
-    fn on_event(&mut self, kind: i32) -> Result<(), String> {
-        if kind != EventKind::NodeDeleted as i32 {
-            return Err(format!("an event of kind {kind}"));
-        }
-        self.events += 1;
-        Ok(())
-    }
-
-    /// The sessions that wait for their turn stay alive; so does this one.
-    fn ping(&mut self) -> Result<(), String> {
-        if self.last_ping.elapsed() < self.timeout / 4 {
-            return Ok(());
-        }
-        self.last_ping = Instant::now();
-        for session in &mut self.sessions {
-            session.queue(&Call::Ping);
-            session.flush(PATIENCE).map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn queue(&mut self, session: usize, what: What, path: &str) -> Xid {
-        let data = Some(&self.data[..]);
-        let call = match what {
-            What::Create(mode) => Call::Create(NewNode::new(path, &self.data, mode)),
-            What::Set => Call::SetData { path, data, version: -1 },
-            What::Get => Call::GetData { path, watch: false },
-            What::Delete => Call::Delete { path, version: -1 },
-            What::Watch => Call::Exists { path, watch: true },
-        };
-        self.sessions[session].queue(&call)
-    }
-
-    fn check(&self, what: What, path: &str, answer: &Answer) -> Result<(), String> {
-        let length = self.data.len();
-        let right = match (what, answer) {
-            (What::Create(_), Answer::Path(made)) => made == path,
-            (What::Get, Answer::Data { data, .. }) => {
-                data.as_deref().unwrap_or_default() == &self.data[..]
-            }
-            (What::Set | What::Watch, Answer::Stat(stat)) => stat.data_length as usize == length,
-            (What::Delete, Answer::Done) => true,
-            _ => false,
-        };
-        if right { Ok(()) } else { Err(format!("{path}: a wrong answer: {answer:?}")) }
-    }
-
-    fn phase(&mut self, session: usize, what: What, label: &str) -> Result<(), String> {
-        let times = if what == What::Watch { self.multiple } else { 1 };
-        let total = self.count * times;
-        let mut latencies = Latencies::new();
-        let mut under_way = VecDeque::new();
-        let began = Instant::now();
-        for n in 0..total {
-            let path = self.child(n % self.count);
-            let xid = self.queue(session, what, &path);
-            under_way.push_back((xid, path, Instant::now()));
-            if self.synchronous {
-                self.sessions[session].flush(PATIENCE).map_err(|e| e.to_string())?;
-                self.answers(session, what, &mut under_way, &mut latencies)?;
-            }
-        }
-        self.sessions[session].flush(PATIENCE).map_err(|e| e.to_string())?;
-        self.answers(session, what, &mut under_way, &mut latencies)?;
-        self.report(label, total, began.elapsed(), Some(&latencies));
-        Ok(())
-    }
-
-    fn answers(
-        &mut self,
-        session: usize,
-        what: What,
-        under_way: &mut VecDeque<(Xid, String, Instant)>,
-        latencies: &mut Latencies,
-    ) -> Result<(), String> {
-        while let Some((xid, path, at)) = under_way.pop_front() {
-            let reply = self.reply(session, xid)?;
-            latencies.record(at.elapsed().as_nanos() as u64);
-            let answer = reply.answer().map_err(|e| format!("{path}: {e}"))?;
-            self.check(what, &path, &answer)?;
-            self.ping()?;
-        }
-        Ok(())
-    }
-
-    /// One line as zk-latencies prints it.
-    fn report(&mut self, label: &str, count: u64, took: Duration, each: Option<&Latencies>) {
-        let ms = took.as_secs_f64() * 1000.0;
-        let whole = ms as u64;
-        let line = if whole == 0 {
-            format!("{label} in {whole:6} ms (included in prior)")
-        } else {
-            let (per, rate) = (ms / count as f64, count as f64 / (ms / 1000.0));
-            format!("{label} in {whole:6} ms ({per:.6} ms/op {rate:.6}/sec)")
-        };
-        self.say(&line);
-        if let Some(each) = each {
-            self.say(&format!("        {}", each.line()));
-        }
-        let phase = label.split_whitespace().collect::<Vec<_>>();
-        let name: Vec<&str> =
-            phase.into_iter().filter(|word| word.parse::<u64>().is_err()).collect();
-        self.phases.push(Json::Object(vec![
-            ("phase", Json::text(name.join(" "))),
-            ("operations", Json::Whole(count)),
-            ("ms", Json::Real(ms)),
-            ("latency_us", each.map_or(Json::Null, Latencies::json)),
-        ]));
-    }
-
-    fn server(&mut self, session: usize) -> Result<(), String> {
-        let (count, watches) = (self.count, self.count * self.multiple);
-        self.events = 0;
-        let create = What::Create;
-        let permanent = |word: &str| format!("{word:7} {count:7} permanent znodes ");
-        let ephemeral = |word: &str| format!("{word:7} {count:7} ephemeral znodes ");
-        let plain = |word: &str, n: u64| format!("{word:7} {n:7}           znodes ");
-        self.phase(session, create(CreateMode::Persistent), &permanent("created"))?;
-        self.phase(session, What::Set, &plain("set", count))?;
-        self.phase(session, What::Get, &plain("get", count))?;
-        self.phase(session, What::Delete, &permanent("deleted"))?;
-        self.phase(session, create(CreateMode::Ephemeral), &ephemeral("created"))?;
-        self.phase(session, What::Watch, &plain("watched", watches))?;
-        self.phase(session, What::Delete, &ephemeral("deleted"))?;
-        let began = Instant::now();
-        // A session is told once of a node, however often it watches it.
-        while self.events < count {
-            let message = self.sessions[session].receive(began + PATIENCE);
-            match message.map_err(|e| format!("{} of {count} events: {e}", self.events))? {
-                Message::Event(event) => self.on_event(event.kind)?,
-                Message::Pong => {}
-                Message::Reply(reply) => return Err(format!("nobody asked {:?}", reply.xid)),
-            }
-        }
-        let label = format!("notif   {watches:7}           watches");
-        self.report(&label, watches, began.elapsed(), None);
-        Ok(())
-    }
-
-    /// The root must be new, or may be emptied.
-    fn begin(&mut self, force: bool) -> Result<(), String> {
-        let root = self.root.clone();
-        let made = self.call(&Call::Create(NewNode::persistent(&root, b"made by zkbench")))?;
-        match made {
-            Ok(_) => return Ok(()),
-            Err(ErrorCode::NodeExists) if force => {}
-            Err(ErrorCode::NodeExists) => return Err(format!("Node {root} already exists!")),
-            Err(code) => return Err(format!("{root}: {code:?}")),
-        }
-        let children = self.call(&Call::GetChildren { path: &root, watch: false })?;
-        let Ok(Answer::Paths(names)) = children else { return Err(format!("{root}: no children")) };
-        for name in names {
-            let path = format!("{root}/{name}");
-            let gone = self.call(&Call::Delete { path: &path, version: -1 })?;
-            gone.map_err(|code| format!("{path}: {code:?}"))?;
-        }
-        Ok(())
-    }
-
-    fn run(&mut self, force: bool) -> Result<String, String> {
-        self.begin(force)?;
         // The public tool spells one of the two so.
-        let kind = if self.synchronous { "syncronous" } else { "asynchronous" };
-        let mut servers = Vec::new();
-        for session in 0..self.sessions.len() {
-            let name = self.names[session].clone();
-            self.say(&format!("Testing latencies on server {name} using {kind} calls"));
-            self.server(session).map_err(|why| format!("{name}: {why}"))?;
-            let phases = std::mem::take(&mut self.phases);
-            servers.push(Json::Object(vec![
-                ("address", Json::text(name)),
-                ("phases", Json::List(phases)),
-            ]));
+        let kind = if test.synchronous { "syncronous" } else { "asynchronous" };
+        let mut tests: Tests = self.names.iter().map(|_| Vec::new()).collect();
+        for _ in 0..self.rounds {
+            for (session, name) in self.names.iter().enumerate() {
+                test.say(&format!("Testing latencies on server {name} using {kind} calls"));
+                let phases = test.phases(session).map_err(|why| told(session, why))?;
+                tests[session].push(phases);
+            }
         }
-        let root = self.root.clone();
-        let gone = self.call(&Call::Delete { path: &root, version: -1 })?;
-        gone.map_err(|code| format!("{root}: {code:?}"))?;
-        if self.as_json {
-            let synchronous = Json::Whole(self.synchronous.into());
-            return Ok(format!(
-                "{}\n",
-                Json::Object(vec![
-                    ("command", Json::text("latencies")),
-                    ("znode_count", Json::Whole(self.count)),
-                    ("znode_size", Json::Whole(self.data.len() as u64)),
-                    ("synchronous", synchronous),
-                    ("transport", Json::text("tcp")),
-                    ("servers", Json::List(servers)),
-                ])
-            ));
+        for home in self.homes() {
+            test.end(home).map_err(|why| told(home, why))?;
         }
-        Ok("Latency test complete\n".to_owned())
+        Ok(tests)
+    }
+
+    /// The figures of each phase of the first with those of the second.
+    fn pairs(&self, tests: &Tests) -> Vec<(String, Vec<(Stretch, Stretch)>)> {
+        let [first, second] = tests.as_slice() else { return Vec::new() };
+        let Some(names) = first.first().filter(|_| self.is_pair) else { return Vec::new() };
+        let of = |n: usize| {
+            let pair =
+                |(a, b): (&Vec<Phase>, &Vec<Phase>)| (a[n].figures.clone(), b[n].figures.clone());
+            first.iter().zip(second).map(pair).collect()
+        };
+        names.iter().enumerate().map(|(n, phase)| (phase.name.clone(), of(n))).collect()
+    }
+
+    fn text(&self, tests: &Tests) -> String {
+        let phase = |(name, pairs): (String, Vec<_>)| name + "\n" + &compare::ratio_lines(&pairs);
+        self.pairs(tests).into_iter().map(phase).collect()
+    }
+
+    /// The tests in the order in which they were made, and the ratios of two.
+    fn json(&self, tests: &Tests) -> Vec<(&'static str, Json)> {
+        let test = |(name, phases): (&String, &Vec<Phase>)| {
+            let phases = phases.iter().map(Phase::json).collect();
+            let fields = vec![("address", Json::text(name)), ("phases", Json::List(phases))];
+            Json::Object(fields)
+        };
+        let round = |round: usize| {
+            self.names.iter().zip(tests.iter().filter_map(move |tests| tests.get(round)))
+        };
+        let all = (0..self.rounds as usize).flat_map(round).map(test).collect();
+        let mut fields = vec![("servers", Json::List(all))];
+        if self.is_pair {
+            let ratios = |(name, pairs): (String, Vec<_>)| {
+                let mut fields = vec![("phase", Json::text(name))];
+                fields.extend(ratios(&pairs).iter().map(|r| r.json()));
+                Json::Object(fields)
+            };
+            let all = self.pairs(tests).into_iter().map(ratios).collect();
+            fields.push(("ratios", Json::List(all)));
+        }
+        fields
+    }
+}
+
+impl Phase {
+    fn json(&self) -> Json {
+        let latencies = &self.figures.latencies;
+        let latencies = if latencies.count() > 0 { latencies.json() } else { Json::Null };
+        Json::Object(vec![
+            ("phase", Json::text(&*self.name)),
+            ("operations", Json::Whole(self.figures.operations)),
+            ("ms", Json::Real(self.figures.seconds * 1000.0)),
+            ("latency_us", latencies),
+        ])
     }
 }
 
 pub fn run(words: &[String]) -> Result<String, Stop> {
     let m = options::parse(&known(), USAGE, words)?;
-    let mut test = Test::read(&m)?;
+    let (sites, mut test) = prepare(&m)?;
     if m.opt_present("verbose") {
-        let line = format!("{} sessions, timeout {:?}", test.sessions.len(), test.timeout);
-        test.say(&line);
+        test.say(&format!("{} sessions, timeout {:?}", test.sessions.len(), test.timeout));
     }
-    let text = test.run(m.opt_present("force"))?;
-    for session in &mut test.sessions {
-        session.queue(&Call::CloseSession);
-        session.flush(PATIENCE).map_err(|e| e.to_string())?;
+    let tests = sites.run(&mut test, m.opt_present("force"))?;
+    test.close()?;
+    if !m.opt_present("json") {
+        return Ok(sites.text(&tests) + "Latency test complete\n");
     }
-    Ok(text)
+    let mut fields = vec![
+        ("command", Json::text("latencies")),
+        ("znode_count", Json::Whole(test.count)),
+        ("znode_size", Json::Whole(test.data.len() as u64)),
+        ("synchronous", Json::Whole(test.synchronous.into())),
+        ("transport", Json::text(&*sites.transport)),
+    ];
+    fields.extend(sites.json(&tests));
+    Ok(format!("{}\n", Json::Object(fields)))
 }

@@ -1,23 +1,22 @@
 //! `zkbench load`: sessions with their requests under way, for a while or a count, against one
 //! server or two in turn.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use getopts::{Matches, Options};
 
+use super::compare::{self, Stretches};
 use super::engine::{Engine, Pace, Until};
-use super::figures::{Stretch, ratios};
 use super::json::Json;
 use super::options::{self, Stop};
 use super::place;
+use super::server::{self, Server};
 use super::traffic::{Mix, Traffic};
 
 const USAGE: &str = "Usage: zkbench load [options]
 
 Every reply is checked: its place in the session's order, its code, its content, and that the
-session's zxid never goes back. The first wrong one ends the run with status 1. One thread; TCP
-only.";
+session's zxid never goes back. The first wrong one ends the run with status 1. One thread.";
 
 /// More would be more than one address has ports for.
 const MAX_SESSIONS: u64 = 20_000;
@@ -26,7 +25,7 @@ const MAX_KEYS: u64 = 9_999_999;
 const MAX_BYTES: usize = 1_000_000;
 
 pub struct Load {
-    pub targets: Vec<(SocketAddr, Option<u32>)>,
+    pub targets: Vec<Server>,
     pub root: String,
     pub mix: (String, Mix),
     pub sessions: u64,
@@ -44,10 +43,8 @@ pub struct Load {
 
 fn known() -> Options {
     let mut o = options::common();
-    o.optopt("", "server", "the server (127.0.0.1:2181)", "HOST:PORT");
-    o.optopt("", "against", "a second one, measured in turn with the first", "HOST:PORT");
-    o.optopt("", "server-pid", "the server's process: its CPU is told", "PID");
-    o.optopt("", "against-pid", "the second server's process", "PID");
+    server::know_servers(&mut o);
+    o.optopt("", "pairs", "stretches of each server, in turn (1; 5 with --against)", "N");
     o.optopt(
         "",
         "op",
@@ -69,7 +66,6 @@ fn known() -> Options {
     o.optopt("", "seconds", "the longest that one stretch takes (10)", "N");
     o.optopt("", "count", "operations of one stretch at most (no limit)", "N");
     o.optopt("", "warmup", "seconds of the same before, not counted (1)", "N");
-    o.optopt("", "pairs", "stretches of each server, in turn (1; 5 with --against)", "N");
     o.optopt("", "root", "everything goes below this node (/zkbench)", "PATH");
     o.optopt("", "timeout", "session timeout in seconds (30)", "N");
     o.optopt("", "seed", "of the choice of keys and operations (1)", "N");
@@ -80,13 +76,9 @@ fn known() -> Options {
 
 impl Load {
     fn read(m: &Matches) -> Result<Load, String> {
-        let mut targets = vec![(options::server(m)?, options::pid(m, "server-pid")?)];
-        if let Some(other) = m.opt_str("against") {
-            targets.push((options::address(&other)?, options::pid(m, "against-pid")?));
-        }
+        let targets = server::servers(m)?;
         let mix = m.opt_str("op").unwrap_or_else(|| "get".to_owned());
         let rate: f64 = options::number(m, "rate", 0.0, 0.001, 10_000_000.0)?;
-        let pairs = if targets.len() > 1 { 5 } else { 1 };
         Ok(Load {
             root: options::root(m, "/zkbench")?,
             mix: (mix.clone(), Mix::parse(&mix)?),
@@ -102,7 +94,7 @@ impl Load {
                 time: options::seconds(m, "seconds", 10.0)?,
             },
             warmup: options::seconds(m, "warmup", 1.0)?,
-            pairs: options::number(m, "pairs", pairs, 1, 1000)?,
+            pairs: server::pairs(m, "pairs", targets.len())?,
             timeout: options::seconds(m, "timeout", 30.0)?,
             seed: options::number(m, "seed", 1, 0, u64::MAX)?,
             keep: m.opt_present("keep"),
@@ -112,43 +104,36 @@ impl Load {
     }
 
     /// The stretches of each target, in turn.
-    fn measure(&self) -> Result<Vec<Vec<Stretch>>, String> {
+    fn measure(&self) -> Result<Stretches, String> {
         let traffic = Traffic::new(&self.root, self.mix.1.clone(), self.keys, self.bytes);
-        for (address, _) in &self.targets {
-            place::prepare(*address, &traffic, self.sessions, self.reuse)?;
+        for server in &self.targets {
+            place::prepare(server, &traffic, self.sessions, self.reuse)?;
         }
         let mut engine = Engine::new(self.seed, self.pace)?;
-        for (address, _) in &self.targets {
-            engine.add(*address, &traffic, self.sessions, Some(self.timeout))?;
+        for server in &self.targets {
+            engine.add(server, &traffic, self.sessions, self.timeout)?;
         }
         let outcome = self.stretches(&mut engine);
         if self.keep {
             return outcome;
         }
         let count = self.sessions as usize;
-        let clean = |(n, (address, _)): (usize, &(SocketAddr, _))| {
-            place::remove(*address, &traffic, engine.sessions[n * count..][..count].iter())
+        let clean = |(n, server): (usize, &Server)| {
+            place::remove(server, &traffic, engine.sessions[n * count..][..count].iter())
         };
         let cleaned = self.targets.iter().enumerate().try_for_each(clean);
         // What went wrong first is what is told.
         outcome.and_then(|stretches| cleaned.map(|()| stretches))
     }
 
-    fn stretches(&self, engine: &mut Engine<'_>) -> Result<Vec<Vec<Stretch>>, String> {
-        let mut stretches = vec![Vec::new(); self.targets.len()];
+    fn stretches(&self, engine: &mut Engine<'_>) -> Result<Stretches, String> {
         if !self.warmup.is_zero() {
-            for (n, (address, pid)) in self.targets.iter().enumerate() {
-                let until = Until { operations: u64::MAX, time: self.warmup };
-                engine.run(n, until, *pid).map_err(|why| format!("{address}: {why}"))?;
-            }
+            let until = Until { operations: u64::MAX, time: self.warmup };
+            compare::in_turn(&self.targets, 1, |n| engine.run(n, until, self.targets[n].pid))?;
         }
-        for _ in 0..self.pairs {
-            for (n, (address, pid)) in self.targets.iter().enumerate() {
-                let stretch = engine.run(n, self.until, *pid);
-                stretches[n].push(stretch.map_err(|why| format!("{address}: {why}"))?);
-            }
-        }
-        Ok(stretches)
+        compare::in_turn(&self.targets, self.pairs, |n| {
+            engine.run(n, self.until, self.targets[n].pid)
+        })
     }
 
     fn told(&self) -> Json {
@@ -162,62 +147,31 @@ impl Load {
             ("bytes", Json::Whole(self.bytes as u64)),
             ("pairs", Json::Whole(self.pairs.into())),
             ("seed", Json::Whole(self.seed)),
-            ("transport", Json::text("tcp")),
+            ("transport", Json::text(self.targets[0].transport())),
         ])
     }
 }
 
-fn pairs_of(stretches: &[Vec<Stretch>]) -> Vec<(Stretch, Stretch)> {
-    match stretches {
-        [first, second] => first.iter().cloned().zip(second.iter().cloned()).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn sum(stretches: &[Stretch]) -> Stretch {
-    stretches.iter().fold(Stretch::nothing(), Stretch::plus)
-}
-
-fn json(load: &Load, stretches: &[Vec<Stretch>]) -> Json {
-    let target = |((address, _), stretches): (&(SocketAddr, _), &Vec<Stretch>)| {
-        let mut fields = vec![("address", Json::text(address.to_string()))];
-        fields.extend(sum(stretches).json());
-        let each = stretches.iter().map(|s| Json::Object(s.json())).collect();
-        fields.push(("stretches", Json::List(each)));
-        Json::Object(fields)
-    };
-    let targets = load.targets.iter().zip(stretches).map(target).collect();
-    let mut fields = vec![
-        ("command", Json::text("load")),
-        ("load", load.told()),
-        ("targets", Json::List(targets)),
-    ];
-    let ratios = ratios(&pairs_of(stretches));
-    if !ratios.is_empty() {
-        fields.push(("ratios", Json::Object(ratios.iter().map(|r| r.json()).collect())));
-    }
+fn json(load: &Load, stretches: &Stretches) -> Json {
+    let mut fields = vec![("command", Json::text("load")), ("load", load.told())];
+    fields.extend(compare::json(&load.targets, stretches));
     Json::Object(fields)
 }
 
-fn text(load: &Load, stretches: &[Vec<Stretch>]) -> String {
+fn text(load: &Load, stretches: &Stretches) -> String {
     let pace = match load.pace.rate {
         None => format!("{} deep", load.pace.depth),
         Some(rate) => format!("{rate}/s, at most {} deep", load.pace.depth),
     };
-    let mut text = format!(
-        "{}: {} sessions, {pace}, {} keys, {} bytes, tcp\n",
-        load.mix.0, load.sessions, load.keys, load.bytes
+    let head = format!(
+        "{}: {} sessions, {pace}, {} keys, {} bytes, {}\n",
+        load.mix.0,
+        load.sessions,
+        load.keys,
+        load.bytes,
+        load.targets[0].transport()
     );
-    for ((address, _), stretches) in load.targets.iter().zip(stretches) {
-        text += &format!("{address}\n{}", sum(stretches).lines(load.pace.rate.is_some()));
-    }
-    for ratio in ratios(&pairs_of(stretches)) {
-        text += &format!(
-            "{:>20}: first over second {:.3} (pairs {:.3} to {:.3})\n",
-            ratio.name, ratio.median, ratio.least, ratio.most
-        );
-    }
-    text
+    head + &compare::text(&load.targets, stretches, load.pace.rate.is_some())
 }
 
 pub fn run(words: &[String]) -> Result<String, Stop> {

@@ -2,6 +2,8 @@
 //! could do at best.
 
 mod accounting;
+mod compare;
+mod connects;
 mod crowd;
 mod echo;
 mod engine;
@@ -15,8 +17,12 @@ mod link;
 mod load;
 mod notify;
 mod options;
+mod phases;
 mod place;
+mod server;
+mod ticker;
 mod traffic;
+mod visit;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,19 +36,22 @@ const USAGE: &str = "Usage: zkbench COMMAND [options]; zkbench COMMAND --help te
   load        a closed loop or a fixed rate, every reply checked; one server, or two in turn
   notify      how fast one-shot watches fire
   hold        idle sessions, or watches, held for a while
+  connects    new connections at a fixed rate, each with a session that is opened and closed
   floor       the same client loop against a bare echo server; a bare append and fdatasync
   echo        that echo server
 
-Everything is one thread over TCP. Status 1: something failed or a reply was wrong.
+Everything is one thread. Connections are bare TCP; TLS with --tls-ca FILE, proved by SASL with
+--sasl USER; one command can do both. Status 1: something failed or a reply was wrong.
 ";
 
 type Command = fn(&[String]) -> Result<String, Stop>;
 
-const COMMANDS: [(&str, Command); 6] = [
+const COMMANDS: [(&str, Command); 7] = [
     ("latencies", latencies::run),
     ("load", load::run),
     ("notify", notify::run),
     ("hold", hold::run),
+    ("connects", connects::run),
     ("floor", floor::run),
     ("echo", echo::run),
 ];

@@ -2,7 +2,6 @@
 //! watcher must hear of every node once and in order.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use getopts::Options;
@@ -10,21 +9,25 @@ use zkd::client::Call;
 use zkd::proto::EventKind;
 
 use super::accounting::Reading;
+use super::compare::{self, Stretches};
 use super::crowd::{Crowd, Heard};
 use super::figures::Stretch;
 use super::json::Json;
 use super::options::{self, Stop};
 use super::place;
+use super::server::{self, Server};
 use super::traffic::{Mix, Op, Traffic};
 
 const USAGE: &str = "Usage: zkbench notify [options]
 
 Every watcher watches every node, then one session sets each node once: watchers x nodes
-notifications, their latency counted from when the set was sent. One thread; TCP only.";
+notifications, their latency counted from when the set was sent. One thread.";
+
+/// Between two looks at the sessions of the server whose turn it is not.
+const LOOK: Duration = Duration::from_secs(1);
 
 struct Notify {
-    server: SocketAddr,
-    pid: Option<u32>,
+    targets: Vec<Server>,
     watchers: u64,
     depth: u64,
     rounds: u32,
@@ -33,12 +36,11 @@ struct Notify {
 
 fn known() -> Options {
     let mut o = options::common();
-    o.optopt("", "server", "(127.0.0.1:2181)", "HOST:PORT");
-    o.optopt("", "server-pid", "the server's process: its CPU is told", "PID");
+    server::know_servers(&mut o);
     o.optopt("", "watchers", "sessions that watch (100)", "N");
     o.optopt("", "nodes", "nodes that are watched and set (2000)", "N");
     o.optopt("", "depth", "sets under way at most (100)", "N");
-    o.optopt("", "rounds", "(1)", "N");
+    o.optopt("", "rounds", "of each server, in turn (1; 5 with --against)", "N");
     o.optopt("", "bytes", "of each value (100)", "N");
     o.optopt("", "root", "everything goes below this node (/zkbench-notify)", "PATH");
     o.optopt("", "timeout", "session timeout in seconds (30)", "N");
@@ -82,16 +84,45 @@ impl Round<'_> {
 }
 
 impl Notify {
-    fn measure(&self, traffic: &Traffic) -> Result<Vec<Stretch>, String> {
-        let mut crowd = Crowd::open(self.server, self.watchers + 1, self.timeout)?;
-        (0..self.rounds).map(|_| self.round(&mut crowd, traffic)).collect()
+    fn measure(&self, traffic: &Traffic) -> Result<Stretches, String> {
+        let open = |server: &Server| Crowd::open(server, self.watchers + 1, self.timeout);
+        let mut crowds = self.targets.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        compare::in_turn(&self.targets, self.rounds, |n| self.round(&mut crowds, n, traffic))
     }
 
-    fn round(&self, crowd: &mut Crowd, traffic: &Traffic) -> Result<Stretch, String> {
+    /// The figures of one server stand by themselves, those of two below their addresses.
+    fn json(&self, nodes: u64, stretches: &Stretches) -> Json {
+        let mut fields = vec![
+            ("command", Json::text("notify")),
+            ("watchers", Json::Whole(self.watchers)),
+            ("nodes", Json::Whole(nodes)),
+            ("rounds", Json::Whole(self.rounds.into())),
+            ("transport", Json::text(self.targets[0].transport())),
+        ];
+        match stretches.as_slice() {
+            [alone] => {
+                let address = self.targets[0].address.to_string();
+                fields.insert(1, ("address", Json::text(address)));
+                fields.extend(compare::sum(alone).json());
+            }
+            _ => fields.extend(compare::json(&self.targets, stretches)),
+        }
+        Json::Object(fields)
+    }
+
+    /// One round of one of the servers; the crowds of the others stay alive meanwhile.
+    fn round(
+        &self,
+        crowds: &mut [Crowd],
+        target: usize,
+        traffic: &Traffic,
+    ) -> Result<Stretch, String> {
+        let pid = self.targets[target].pid;
         // The writer is the last; its own watches, none, are no nodes.
         let writer = self.watchers as usize;
-        crowd.watch(traffic.keys, &|node| traffic.key_path(node), writer)?;
-        let before = Reading::take(self.pid)?;
+        crowds[target].watch(traffic.keys, &|node| traffic.key_path(node), writer)?;
+        let before = Reading::take(pid)?;
+        let mut looked = Instant::now();
         let mut round = Round {
             traffic,
             writer,
@@ -110,14 +141,19 @@ impl Notify {
                 let node = round.sent.len() as u64;
                 let (path, value) = (traffic.key_path(node), traffic.value_of(node));
                 let call = Call::SetData { path: &path, data: Some(&value), version: -1 };
-                crowd.queue(writer, &call);
+                crowds[target].queue(writer, &call);
                 round.sent.push(now);
                 round.due.push_back(node);
             }
-            crowd.flush(writer)?;
-            crowd.wait(Duration::from_millis(200), &mut |member, heard| {
+            crowds[target].flush(writer)?;
+            crowds[target].wait(Duration::from_millis(200), &mut |member, heard| {
                 round.on_heard(member, &heard)
             })?;
+            if looked.elapsed() > LOOK {
+                looked = Instant::now();
+                let others = crowds.iter_mut().enumerate().filter(|(n, _)| *n != target);
+                others.map(|(_, idle)| idle).try_for_each(Crowd::idle)?;
+            }
             if now > 120_000_000_000 {
                 let heard = round.stretch.latencies.count();
                 return Err(format!("{heard} of {all} notifications after two minutes"));
@@ -126,47 +162,41 @@ impl Notify {
         let mut stretch = round.stretch;
         stretch.operations = all;
         stretch.seconds = round.last.max(1) as f64 / 1e9;
-        stretch.used = Reading::take(self.pid)?.since(before);
+        stretch.used = Reading::take(pid)?.since(before);
         Ok(stretch)
     }
 }
 
 pub fn run(words: &[String]) -> Result<String, Stop> {
     let m = options::parse(&known(), USAGE, words)?;
+    let targets = server::servers(&m)?;
     let notify = Notify {
-        server: options::server(&m)?,
-        pid: options::pid(&m, "server-pid")?,
         watchers: options::number(&m, "watchers", 100, 1, 10_000)?,
         depth: options::number(&m, "depth", 100, 1, 4096)?,
-        rounds: options::number(&m, "rounds", 1, 1, 1000)?,
+        rounds: server::pairs(&m, "rounds", targets.len())?,
         timeout: options::seconds(&m, "timeout", 30.0)?,
+        targets,
     };
     let nodes = options::number(&m, "nodes", 2000, 1, 1_000_000)?;
     let bytes = options::number(&m, "bytes", 100, 0, 1_000_000)?;
     let root = options::root(&m, "/zkbench-notify")?;
     let traffic = Traffic::new(&root, Mix::only(Op::Set), nodes, bytes);
-    place::prepare(notify.server, &traffic, 0, m.opt_present("reuse"))?;
+    for server in &notify.targets {
+        place::prepare(server, &traffic, 0, m.opt_present("reuse"))?;
+    }
     let outcome = notify.measure(&traffic);
-    place::remove(notify.server, &traffic, std::iter::empty())?;
-    let rounds = outcome?;
-    let all = rounds.iter().fold(Stretch::nothing(), Stretch::plus);
+    for server in &notify.targets {
+        place::remove(server, &traffic, std::iter::empty())?;
+    }
+    let stretches = outcome?;
     if m.opt_present("json") {
-        let mut fields = vec![
-            ("command", Json::text("notify")),
-            ("address", Json::text(notify.server.to_string())),
-            ("watchers", Json::Whole(notify.watchers)),
-            ("nodes", Json::Whole(nodes)),
-            ("rounds", Json::Whole(notify.rounds.into())),
-            ("transport", Json::text("tcp")),
-        ];
-        fields.extend(all.json());
-        return Ok(format!("{}\n", Json::Object(fields)));
+        return Ok(format!("{}\n", notify.json(nodes, &stretches)));
     }
     Ok(format!(
-        "notify: {} watchers x {nodes} nodes x {} rounds, tcp\n{}\n{}",
+        "notify: {} watchers x {nodes} nodes x {} rounds, {}\n{}",
         notify.watchers,
         notify.rounds,
-        notify.server,
-        all.lines(false)
+        notify.targets[0].transport(),
+        compare::text(&notify.targets, &stretches, false)
     ))
 }

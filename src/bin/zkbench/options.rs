@@ -71,10 +71,6 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("{text} has no address"))
 }
 
-pub fn server(m: &Matches) -> Result<SocketAddr, String> {
-    address(&m.opt_str("server").unwrap_or_else(|| "127.0.0.1:2181".to_owned()))
-}
-
 pub fn pid(m: &Matches, name: &str) -> Result<Option<u32>, String> {
     let Some(text) = m.opt_str(name) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("--{name}: {text} is no process id"))

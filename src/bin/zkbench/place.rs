@@ -1,23 +1,15 @@
 //! The nodes a run works on: made before it, removed after it.
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use zkd::base::Xid;
-use zkd::client::{Call, Client, NewNode, Settings};
+use zkd::client::{Call, Client, NewNode};
 use zkd::proto::ErrorCode;
 
 use super::engine::Session;
+use super::server::{Server, explained};
 use super::traffic::{Op, Traffic};
 
 /// Calls under way while nodes are made or removed.
 const AT_ONCE: usize = 500;
-
-pub fn client(address: SocketAddr) -> Result<Client, String> {
-    let mut settings = Settings::new(vec![address]);
-    settings.answer_patience = Duration::from_secs(120);
-    Client::open(settings).map_err(|e| format!("{address}: opening a session: {e}"))
-}
 
 /// Calls in groups; an answer other than success or `tolerated` ends it.
 pub struct Batch<'a> {
@@ -34,7 +26,7 @@ impl<'a> Batch<'a> {
     }
 
     pub fn call(&mut self, call: &Call<'_>) -> Result<(), String> {
-        let xid = self.client.submit(call).map_err(|e| e.to_string())?;
+        let xid = self.client.submit(call).map_err(|e| explained(&e))?;
         self.under_way.push(xid);
         if self.under_way.len() < AT_ONCE { Ok(()) } else { self.settle() }
     }
@@ -45,7 +37,7 @@ impl<'a> Batch<'a> {
             match answer {
                 Ok(_) => {}
                 Err(e) if e.code().is_some() && e.code() == self.tolerated => self.refused += 1,
-                Err(e) => return Err(e.to_string()),
+                Err(e) => return Err(explained(&e)),
             }
         }
         Ok(())
@@ -55,13 +47,13 @@ impl<'a> Batch<'a> {
 /// Makes the root and every key with its value. A root that is there stays what it is, with all
 /// below it, so it has to be named as one that may be used.
 pub fn prepare(
-    address: SocketAddr,
+    server: &Server,
     traffic: &Traffic,
     sessions: u64,
     reuse: bool,
 ) -> Result<(), String> {
-    let told = |why: String| format!("{address}: preparing {}: {why}", traffic.root);
-    let mut client = client(address)?;
+    let told = |why: String| format!("{}: preparing {}: {why}", server.address, traffic.root);
+    let mut client = server.client()?;
     match client.create(NewNode::persistent(&traffic.root, b"made by zkbench")) {
         Ok(_) => {}
         Err(e) if reuse && e.code() == Some(ErrorCode::NodeExists) => {}
@@ -70,7 +62,7 @@ pub fn prepare(
                 "it exists; --reuse takes it, and removes its nodes later".to_owned(),
             ));
         }
-        Err(e) => return Err(told(e.to_string())),
+        Err(e) => return Err(told(explained(&e))),
     }
     let mut batch = Batch::new(&mut client, Some(ErrorCode::NodeExists));
     for key in 0..traffic.keys {
@@ -94,17 +86,17 @@ pub fn prepare(
         }
     }
     batch.settle().map_err(told)?;
-    client.close().map_err(|e| told(e.to_string()))
+    client.close().map_err(|e| told(explained(&e)))
 }
 
 /// Removes what a run made, and the root if nothing else is below it.
 pub fn remove<'s>(
-    address: SocketAddr,
+    server: &Server,
     traffic: &Traffic,
     sessions: impl Iterator<Item = &'s Session>,
 ) -> Result<(), String> {
-    let told = |why: String| format!("{address}: removing {}: {why}", traffic.root);
-    let mut client = client(address)?;
+    let told = |why: String| format!("{}: removing {}: {why}", server.address, traffic.root);
+    let mut client = server.client()?;
     let mut batch = Batch::new(&mut client, Some(ErrorCode::NoNode));
     for (number, session) in sessions.enumerate() {
         for node in session.nodes() {
@@ -122,7 +114,7 @@ pub fn remove<'s>(
     match client.delete(&traffic.root, -1) {
         Ok(()) => {}
         Err(e) if e.code() == Some(ErrorCode::NotEmpty) => {}
-        Err(e) => return Err(told(e.to_string())),
+        Err(e) => return Err(told(explained(&e))),
     }
-    client.close().map_err(|e| told(e.to_string()))
+    client.close().map_err(|e| told(explained(&e)))
 }
