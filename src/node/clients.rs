@@ -17,6 +17,19 @@ use super::seam::{CloseReason, Effect, Effects};
 use super::{Life, Node, Origin, ServerRequest};
 
 impl Node {
+    /// Where clients may come over TLS, who comes without is counted.
+    pub(super) fn count_plain(&mut self, peer: SocketAddr, secure: bool) {
+        let tls = &self.settings.config.tls;
+        if secure || tls.port.is_none() && !tls.port_unification {
+            return;
+        }
+        if peer.ip().is_loopback() {
+            self.stats.non_mtls_local_conns.one();
+        } else {
+            self.stats.non_mtls_remote_conns.one();
+        }
+    }
+
     pub(super) fn on_accepted(&mut self, conn: ConnId, peer: SocketAddr, subject: Option<&str>) {
         let mut ids = Identities::of_peer(peer.ip());
         if let Some(subject) = subject {

@@ -121,6 +121,12 @@ impl Node {
         &mut self.metrics
     }
 
+    /// Of TLS: who does not come to its end has not shown who he is.
+    pub fn count_failed_handshakes(&mut self, count: u64) {
+        self.metrics.unsuccessful_handshake.add(count);
+        self.stats.auth_failed.add(count);
+    }
+
     pub fn is_serving(&self) -> bool {
         self.life == Life::Serving
     }

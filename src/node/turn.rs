@@ -44,7 +44,8 @@ impl Node {
         match event {
             Event::Storage(_) | Event::InputLeft => {}
             Event::Kerberos(said) => self.on_kerberos(said, out),
-            Event::Accepted { conn, peer, subject, .. } => {
+            Event::Accepted { conn, peer, secure, subject, .. } => {
+                self.count_plain(*peer, *secure);
                 self.on_accepted(*conn, *peer, subject.as_deref());
             }
             Event::Frame { conn, body } => self.on_frame(*conn, body, out),

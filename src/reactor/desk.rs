@@ -75,8 +75,8 @@ impl Turn for Attended {
         let metrics = self.node.metrics_mut();
         metrics.connection_rejected.add(news.refused);
         metrics.sessionless_connections_expired.add(news.sessionless_expired);
-        metrics.unsuccessful_handshake.add(news.handshakes_failed);
         metrics.tls_handshake_exceeded.add(news.handshakes_exceeded);
+        self.node.count_failed_handshakes(news.handshakes_failed);
         self.desk.take(&mut self.node, now.mono, words, out);
         self.desk.answer(&mut self.node, now, news, out);
     }
