@@ -1,0 +1,71 @@
+"""Rows of a server at rest: its memory, and how soon it serves."""
+
+import os
+import shutil
+import time
+
+from .servers import again, ask_root, await_serving, first_answer, start_apache, start_zkd, zkbench
+
+
+def fill(args, server):
+    line = "load --op create --sessions 50 --depth 20 --keys 1 --keep --warmup 0 --root /many"
+    zkbench(args, f"{line} --server {server.address} --count {args.nodes} --seconds 600")
+
+
+def memory(args, server):
+    """What nodes, sessions and watches add to a server that was just started."""
+    found = {"start": server.memory()}
+    fill(args, server)
+    found["nodes"] = server.memory()
+    pid = f"--server {server.address} --server-pid {server.pid} --seconds 1"
+    held = zkbench(args, f"hold {pid} --sessions {args.sessions}")
+    found["session_each"] = held["bytes_each"]
+    held = zkbench(args, f"hold {pid} --sessions 100 --watches {args.watches}")
+    found["watch_each"] = held["bytes_each"]
+    return found
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def restart(server, found):
+    """The same data again, all of it in the page cache by then."""
+    server, began = again(server)
+    found["restart_seconds"] = first_answer(server, began, ask_root)
+    found["restart_cpu_seconds"] = cpu_seconds(server.pid)
+    return server
+
+
+def create_one(link):
+    link.create("/first", b"x")
+
+
+def first_create(server, found):
+    """From the start of the process on an empty directory to an acknowledged create."""
+    shutil.rmtree(os.path.join(server.folder, "version-2"))
+    server, began = again(server)
+    found["first_create_seconds"] = first_answer(server, began, create_one)
+    time.sleep(2)
+    found["idle_bytes"] = server.memory()
+    return server
+
+
+def rests(args, folder):
+    """One server after the other, each on a folder of its own."""
+    row = {"row": "at rest", "nodes": args.nodes, "sessions": args.sessions,
+           "watches": args.watches}
+    for name in ("zkd", "apache"):
+        where = os.path.join(folder, f"{name}-rests")
+        server = start_zkd(args.zkd, where) if name == "zkd" else start_apache(args.apache, where)
+        try:
+            found = memory(args, await_serving(server))
+            server = restart(server, found)
+            server = first_create(server, found)
+        finally:
+            server.end()
+        print(f"{name} at rest: {found}", flush=True)
+        row[name] = found
+    return [row]

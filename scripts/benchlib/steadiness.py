@@ -1,0 +1,136 @@
+"""Rows of steadiness: how far a fixed rate of sets is from its median while the server has other
+work: snapshots, rolls and purge of a large tree; new connections over TLS."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from .rests import fill
+from .servers import again, await_serving, longest_turn_us, start_zkd, zkbench
+
+RATE = 5000
+# A snapshot every few seconds: each covers all nodes.
+LINES = "snapCount=40000\nautopurge.snapRetainCount=3\nautopurge.purgeInterval=1\n"
+
+
+def spread(latency):
+    return latency["p99.9"] / latency["p50"]
+
+
+def sets(args, server, *more):
+    line = f"load --op set --sessions 50 --rate {RATE} --server {server.address} --warmup 2"
+    line += f" --seconds {args.steady} --server-pid {server.pid} --reuse"
+    return zkbench(args, line, *more)["targets"][0]
+
+
+def under_snapshots(args, folder):
+    """Open loop, while 1,000,000 nodes are written to disk again and again; over a bare loop of
+    append and fdatasync while as many bytes are written beside it."""
+    where = os.path.join(folder, "zkd-steady")
+    server = await_serving(start_zkd(args.zkd, where, LINES))
+    try:
+        fill(args, server)
+        # Purge comes at the start, and finds what the filling left.
+        server, _ = again(server)
+        await_serving(server)
+        before = snapshots(where)
+        began = time.monotonic()
+        told = sets(args, server)
+        taken = [name for name in snapshots(where) if name not in before]
+        bytes_each = max(os.path.getsize(path) for path in snapshots(where))
+        period = (time.monotonic() - began) / max(len(taken), 1)
+        turn_us = longest_turn_us(server)
+    finally:
+        server.end()
+    floor = bare(args, folder, bytes_each, period)
+    row = {
+        "row": "5,000 sets a second under snapshots", "nodes": args.nodes,
+        "snapshots": len(taken), "missed": told.get("missed", 0),
+        "latency_us": told["latency_us"], "spread": spread(told["latency_us"]),
+        "floor_latency_us": floor, "floor_spread": spread(floor), "longest_turn_us": turn_us,
+    }
+    row["wanted"] = max(10, 2 * row["floor_spread"])
+    print(
+        f"{row['row']}: p99.9 over p50 {row['spread']:.1f} (the bare disk's "
+        f"{row['floor_spread']:.1f}), {len(taken)} snapshots, longest turn {turn_us} us of CPU",
+        flush=True,
+    )
+    return [row]
+
+
+def snapshots(where):
+    folder = os.path.join(where, "version-2")
+    names = [name for name in os.listdir(folder) if name.startswith("snapshot.")]
+    return [os.path.join(folder, name) for name in names]
+
+
+def bare(args, folder, bytes_each, period):
+    stop = threading.Event()
+    writer = threading.Thread(target=write_beside, args=(folder, bytes_each, period, stop))
+    writer.start()
+    try:
+        line = f"floor --count 1000 --warmup 0 --seconds {args.steady} --syncs 10000000"
+        return zkbench(args, line, "--dir", folder)["sync"]["latency_us"]
+    finally:
+        stop.set()
+        writer.join()
+
+
+def write_beside(folder, bytes_each, period, stop):
+    """A file like a snapshot each period, synced as it grows."""
+    path, piece = os.path.join(folder, "beside"), os.urandom(1 << 20)
+    while not stop.is_set():
+        began = time.monotonic()
+        file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        for written in range(0, bytes_each, len(piece)):
+            os.write(file, piece)
+            if written % (8 << 20) == 0:
+                os.fdatasync(file)
+            if stop.is_set():
+                break
+        os.fdatasync(file)
+        os.close(file)
+        stop.wait(max(0, began + period - time.monotonic()))
+    os.unlink(path)
+
+
+def under_handshakes(args, folder):
+    """Plain sets beside 500 new TLS connections a second, over the same without."""
+    where = os.path.join(folder, "zkd-tls")
+    os.makedirs(where)
+    key, certificate = os.path.join(where, "key.pem"), os.path.join(where, "cert.pem")
+    openssl = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    openssl += " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    openssl += " -addext basicConstraints=critical,CA:FALSE"
+    subprocess.run([*openssl.split(), "-keyout", key, "-out", certificate],
+                   check=True, stderr=subprocess.DEVNULL)
+    store = os.path.join(where, "store.pem")
+    with open(store, "w") as out:
+        for part in (key, certificate):
+            with open(part) as text:
+                out.write(text.read())
+    lines = (f"client.portUnification=true\nssl.keyStore.location={store}\n"
+             f"ssl.trustStore.location={certificate}\nssl.clientAuth=none\n")
+    server = await_serving(start_zkd(args.zkd, where, lines))
+    try:
+        without = sets(args, server)["latency_us"]
+        line = f"connects --server {server.address} --tls-ca {certificate} --rate 500 --json"
+        seconds = args.steady + 6
+        crowd = subprocess.Popen(
+            [args.zkbench, *line.split(), "--seconds", str(seconds)], stdout=subprocess.PIPE,
+        )
+        time.sleep(2)
+        beside = sets(args, server)["latency_us"]
+        out, _ = crowd.communicate(timeout=seconds + 60)
+        if crowd.returncode != 0:
+            sys.exit("bench-vs-apache: zkbench connects failed")
+    finally:
+        server.end()
+    row = {
+        "row": "sets beside 500 TLS connections a second", "latency_us": beside,
+        "without_latency_us": without, "ratio": beside["p99"] / without["p99"], "wanted": 5,
+    }
+    print(f"{row['row']}: {row['ratio']:.2f} times the p99 without", flush=True)
+    return [row]
