@@ -75,8 +75,8 @@ def start_zkd(binary, folder, lines=""):
     return Server("zkd", port.number, child.pid, child, folder, port)
 
 
-def start_apache(version, folder):
-    env = dict(os.environ, JAVA_FLAGS=JIT)
+def start_apache(version, folder, flags=""):
+    env = dict(os.environ, JAVA_FLAGS=f"{JIT} {flags}")
     command = [sys.executable, os.path.join(ROOT, "scripts", "apache"), "start", version]
     command += ["--dir", folder]
     answer = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
