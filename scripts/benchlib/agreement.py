@@ -1,7 +1,7 @@
 """Whether a client nobody here wrote sees what zkbench sees: ZooKeeper's own load_gen, in C.
 
 It costs its machine far more than zkbench does, so the server must be what both wait for: Apache
-that has at most one request under way."""
+that has at most one request under way, on a processor that is not the clients'."""
 
 import os
 import re
@@ -23,7 +23,8 @@ def by_load_gen(server, folder):
     path = os.path.join(folder, "load_gen.log")
     with open(path, "wb") as log:
         child = subprocess.Popen(
-            [LOAD_GEN, server.address, "/load_gen", str(NODES)], stdout=log, stderr=log)
+            [LOAD_GEN, server.address, "/load_gen", str(NODES)], stdout=log, stderr=log,
+            preexec_fn=lambda: os.sched_setaffinity(0, {0}))
     rates, deadline = [], time.monotonic() + 120
     while not rates and child.poll() is None and time.monotonic() < deadline:
         time.sleep(1)
@@ -48,7 +49,7 @@ def write_rates(path):
 
 
 def by_zkbench(args, server):
-    line = f"load --op set --sessions 1 --depth 1000 --keys {NODES} --bytes 6 --warmup 0"
+    line = f"load --pin 0 --op set --sessions 1 --depth 1000 --keys {NODES} --bytes 6 --warmup 0"
     told = zkbench(args, f"{line} --server {server.address} --count {NODES} --seconds 60")
     return told["targets"][0]["per_second"]
 
@@ -60,6 +61,7 @@ def agreement(args, folder):
     server = start_apache(args.apache, where, "-Dzookeeper.globalOutstandingLimit=1")
     try:
         await_serving(server)
+        server.pin({os.cpu_count() - 1})
         line = "load --op set --sessions 1 --depth 1000 --keys 5000 --bytes 6 --warmup 0"
         zkbench(args, f"{line} --server {server.address} --seconds {args.warmup}")
         pairs = [(by_load_gen(server, where), by_zkbench(args, server))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,11 +87,13 @@ def start_apache(version, folder, flags=""):
     return Server("apache", int(port), int(pid), None, folder)
 
 
-def again(server):
-    """The same command on the same folder, once more; when it began."""
+def again(server, on_empty=False):
+    """The same command on the same folder, once more, or on an empty one; when it began."""
     with open(f"/proc/{server.pid}/cmdline", "rb") as words:
         command = [word.decode() for word in words.read().split(b"\0")[:-1]]
     server.end()
+    if on_empty:
+        shutil.rmtree(os.path.join(server.folder, "version-2"))
     env = dict(os.environ, ZKD_SLOW_TURN_US=str(SLOW_TURN_US))
     with open(os.path.join(server.folder, "again.log"), "wb") as log:
         began = time.monotonic()
@@ -108,7 +111,7 @@ def first_answer(server, began, ask):
             took = time.monotonic() - began
             link.end()
             return took
-        except (ConnectionError, AssertionError):
+        except (ConnectionError, TimeoutError, AssertionError):
             time.sleep(0.001)
     sys.exit(f"bench-vs-apache: {server.name} does not serve; see {server.folder}/server.log")
 
