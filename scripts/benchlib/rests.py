@@ -32,10 +32,9 @@ def cpu_seconds(pid):
 
 def restart(server, found):
     """The same data again, all of it in the page cache by then."""
-    server, began = again(server)
+    began = again(server)
     found["restart_seconds"] = first_answer(server, began, ask_root)
     found["restart_cpu_seconds"] = cpu_seconds(server.pid)
-    return server
 
 
 def create_one(link):
@@ -44,11 +43,10 @@ def create_one(link):
 
 def first_create(server, found):
     """From the start of the process on an empty directory to an acknowledged create."""
-    server, began = again(server, on_empty=True)
+    began = again(server, on_empty=True)
     found["first_create_seconds"] = first_answer(server, began, create_one)
     time.sleep(2)
     found["idle_bytes"] = server.memory()
-    return server
 
 
 def rests(args, folder):
@@ -60,8 +58,8 @@ def rests(args, folder):
         server = start_zkd(args.zkd, where) if name == "zkd" else start_apache(args.apache, where)
         try:
             found = memory(args, await_serving(server))
-            server = restart(server, found)
-            server = first_create(server, found)
+            restart(server, found)
+            first_create(server, found)
         finally:
             server.end()
         print(f"{name} at rest: {found}", flush=True)

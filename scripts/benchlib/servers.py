@@ -97,9 +97,10 @@ def again(server, on_empty=False):
     env = dict(os.environ, ZKD_SLOW_TURN_US=str(SLOW_TURN_US))
     with open(os.path.join(server.folder, "again.log"), "wb") as log:
         began = time.monotonic()
-        child = subprocess.Popen(
+        server.child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-    return Server(server.name, server.port, child.pid, child, server.folder, server.hold), began
+    server.pid = server.child.pid
+    return began
 
 
 def first_answer(server, began, ask):

@@ -33,7 +33,7 @@ def under_snapshots(args, folder):
     try:
         fill(args, server)
         # Purge comes at the start, and finds what the filling left.
-        server, _ = again(server)
+        again(server)
         await_serving(server)
         before = snapshots(where)
         began = time.monotonic()
