@@ -86,6 +86,15 @@ fn refuse(faults: &[Fault]) {
 }
 
 #[test]
+fn no_package_of_others_lies_at_the_top() {
+    let entries = fs::read_dir(root()).expect("the repository").flatten();
+    let packed = |name: &String| [".whl", ".gz", ".zip", ".jar"].iter().any(|e| name.ends_with(e));
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let found: Vec<String> = names.filter(packed).collect();
+    assert_eq!(found, Vec::<String>::new(), "a download that must not be committed");
+}
+
+#[test]
 fn rooms_use_only_rooms_of_lower_rank() {
     hold(rules::ranks);
 }
