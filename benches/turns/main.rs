@@ -57,7 +57,7 @@ const SCENES: &[(&str, Scene)] = &[
 ];
 
 fn multi(rig: &mut Rig) -> (u64, u64) {
-    let mut connection = rig.connect(40_000);
+    let mut connection = rig.connect(200_000);
     let paths: Vec<String> = (0..5000).map(|n| format!("/multi{n:05}")).collect();
     let parts: Vec<Part<'_>> =
         paths.iter().map(|path| Part::Create(NewNode::persistent(path, b"x"))).collect();
@@ -68,7 +68,7 @@ fn multi(rig: &mut Rig) -> (u64, u64) {
 }
 
 fn children(rig: &mut Rig) -> (u64, u64) {
-    let mut connection = rig.connect(40_000);
+    let mut connection = rig.connect(200_000);
     rig::fill(&mut connection, "/children", 100_000, CreateMode::Persistent);
     rig.longest(|_| {
         connection.queue(&Call::GetChildren { path: "/children", watch: false });
@@ -77,7 +77,7 @@ fn children(rig: &mut Rig) -> (u64, u64) {
 }
 
 fn close_session(rig: &mut Rig) -> (u64, u64) {
-    let mut connection = rig.connect(40_000);
+    let mut connection = rig.connect(200_000);
     rig::fill(&mut connection, "/ephemerals", 100_000, CreateMode::Ephemeral);
     rig.longest(|_| {
         connection.queue(&Call::CloseSession);
@@ -86,7 +86,7 @@ fn close_session(rig: &mut Rig) -> (u64, u64) {
 }
 
 fn set_watches(rig: &mut Rig) -> (u64, u64) {
-    let mut connection = rig.connect(40_000);
+    let mut connection = rig.connect(200_000);
     let data = (0..100_000).map(|n| format!("/children/n{n:07}")).collect();
     let lists = WatchLists { relative_zxid: Zxid(i64::MAX), data, ..WatchLists::default() };
     let row = rig.longest(|_| {
@@ -98,10 +98,10 @@ fn set_watches(rig: &mut Rig) -> (u64, u64) {
 }
 
 fn watchers(rig: &mut Rig) -> (u64, u64) {
-    let mut connection = rig.connect(40_000);
+    let mut connection = rig.connect(200_000);
     connection.queue(&Call::Create(NewNode::persistent("/watched", b"x")));
     rig::answers(&mut connection, 1);
-    let mut watchers: Vec<Connection> = (0..10_000).map(|_| rig.connect(40_000)).collect();
+    let mut watchers: Vec<Connection> = (0..10_000).map(|_| rig.connect(200_000)).collect();
     for watcher in &mut watchers {
         watcher.queue(&Call::GetData { path: "/watched", watch: true });
         rig::answers(watcher, 1);
@@ -122,7 +122,7 @@ fn wchp(rig: &mut Rig) -> (u64, u64) {
 }
 
 fn dump(rig: &mut Rig) -> (u64, u64) {
-    let mut connection = rig.connect(40_000);
+    let mut connection = rig.connect(200_000);
     rig::fill(&mut connection, "/dumped", 100_000, CreateMode::Ephemeral);
     let row = rig.longest(|rig| {
         assert!(rig.word("dump").len() > 1_000_000, "every ephemeral is listed");
@@ -135,7 +135,7 @@ fn connects(rig: &mut Rig) -> (u64, u64) {
     rig.longest(|rig| {
         let dialled: Vec<Connection> = (0..10_000).map(|_| rig.dial()).collect();
         let opened: Vec<Connection> =
-            dialled.into_iter().map(|connection| rig::open(connection, 6_000)).collect();
+            dialled.into_iter().map(|connection| rig::open(connection, 20_000)).collect();
         rig.many = opened;
     })
 }
@@ -146,11 +146,11 @@ fn cons(rig: &mut Rig) -> (u64, u64) {
 
 fn expiry(rig: &mut Rig) -> (u64, u64) {
     rig.many.clear();
-    rig.longest(|_| std::thread::sleep(Duration::from_secs(14)))
+    rig.longest(|_| std::thread::sleep(Duration::from_secs(28)))
 }
 
 fn snapshot(rig: &mut Rig) -> (u64, u64) {
-    let mut connection = rig.connect(40_000);
+    let mut connection = rig.connect(200_000);
     for folder in 0..10 {
         rig::fill(&mut connection, &format!("/many{folder}"), 100_000, CreateMode::Persistent);
     }

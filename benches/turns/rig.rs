@@ -35,7 +35,7 @@ impl Rig {
         let text = format!(
             "tickTime=2000\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
              maxClientCnxns=0\n4lw.commands.whitelist=*\njute.maxbuffer=8000000\n\
-             snapCount=100000\n",
+             snapCount=100000\nmaxSessionTimeout=200000\n",
             folder.join("data").display(),
             address.port()
         );
