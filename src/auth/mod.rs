@@ -32,5 +32,5 @@ pub use gssapi::{
 pub use identity::{Identities, Identity};
 pub use jaas::{LoginFile, LoginFileError, LoginModule, Password};
 pub use principal::{PrincipalRules, PrincipalSettings};
-pub use providers::{AuthFailed, AuthSettings, Providers, SaslSettings};
+pub use providers::{AuthFailed, AuthSettings, Providers, SaslSettings, permits_anyone};
 pub use sasl::{SaslAnswer, SaslExchange, SaslFailure, SaslServer};

@@ -189,13 +189,10 @@ impl Providers {
 
     /// Whether the list lets these identities do any of what is wanted.
     pub fn permits(&self, acl: &[Acl], wanted: Perms, ids: &Identities) -> bool {
-        // Nearly every list is this one entry.
-        match acl.first() {
-            None => return true,
-            Some(first) if first.perms.intersects(wanted) && first.is_anyone() => return true,
-            Some(_) => {}
-        }
-        self.skip_acl || ids.is_super() || acl.iter().any(|a| self.grants(a, wanted, ids))
+        permits_anyone(acl, wanted)
+            || self.skip_acl
+            || ids.is_super()
+            || acl.iter().any(|a| self.grants(a, wanted, ids))
     }
 
     fn grants(&self, acl: &Acl, wanted: Perms, ids: &Identities) -> bool {
@@ -286,6 +283,11 @@ impl Providers {
     pub(super) fn proves(&self, scheme: &str) -> bool {
         matches!(scheme, "digest" | "sasl" | "x509") && self.is_known(scheme)
     }
+}
+
+/// Whether the list lets everybody, as nearly every list does with its first entry.
+pub fn permits_anyone(acl: &[Acl], wanted: Perms) -> bool {
+    acl.first().is_none_or(|first| first.perms.intersects(wanted) && first.is_anyone())
 }
 
 fn add(ids: &mut Identities, identity: Identity) -> Result<(), AuthFailed> {

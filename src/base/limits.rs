@@ -7,6 +7,10 @@ pub const JUTE_MAX_BUFFER: usize = 0xf_ffff;
 /// staying well under a millisecond or two of CPU.
 pub const TURN_INPUT_BYTES: usize = 512 * 1024;
 
+/// What a read counts of them at least: the call costs as much as these bytes, and ten thousand
+/// clients that come at once have sent next to nothing each.
+pub const READ_COST_BYTES: usize = 512;
+
 /// Bytes read from one connection in one turn: no client may fill a whole turn.
 pub const CONN_INPUT_BYTES: usize = 64 * 1024;
 
@@ -108,8 +112,12 @@ pub const EXPIRIES_PER_TURN: usize = 200;
 pub const SET_WATCHES_AT_ONCE_BYTES: usize = 64 * 1024;
 pub const SET_WATCHES_PATHS_PER_TURN: usize = 4096;
 
-/// Connections written to in one turn, some microseconds each.
-pub const WRITES_PER_TURN: usize = 400;
+/// Connections written to in one turn, some ten microseconds each.
+pub const WRITES_PER_TURN: usize = 128;
+
+/// Bytes that wait for the next turn's writes in one piece of memory, what many receive only once.
+/// What is beyond waits with its connection.
+pub const LATE_BYTES: usize = 4 * 1024 * 1024;
 
 /// New connections accepted in one turn.
 pub const ACCEPTS_PER_TURN: usize = 64;

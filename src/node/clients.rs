@@ -382,7 +382,7 @@ impl Node {
         let zxid = self.state.last_zxid();
         out.send(id, |out| write_reply(out, Xid::PING, zxid, ErrorCode::Ok, |_| {}));
         conn.stats.on_reply("PING", Xid::PING, zxid, 0, now);
-        conn.stats.sent += 1;
+        conn.stats.replies += 1;
         self.stats.packets_sent.one();
     }
 

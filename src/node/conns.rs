@@ -66,7 +66,7 @@ pub(super) struct ConnStats {
     pub established: WallMillis,
     pub last_heard: Instant,
     pub received: u64,
-    pub sent: u64,
+    pub replies: u64,
     pub last_op: &'static str,
     pub last_cxid: i64,
     pub last_zxid: Zxid,
@@ -81,7 +81,7 @@ impl ConnStats {
             established: now.wall,
             last_heard: now.mono,
             received: 0,
-            sent: 0,
+            replies: 0,
             last_op: "NA",
             last_cxid: -1,
             last_zxid: Zxid::NONE,
@@ -94,7 +94,7 @@ impl ConnStats {
     /// `crst`.
     pub fn reset(&mut self) {
         self.received = 0;
-        self.sent = 0;
+        self.replies = 0;
         self.last_op = "NA";
         self.last_cxid = -1;
         self.last_zxid = Zxid::NONE;
@@ -146,6 +146,9 @@ pub(super) struct Conn {
 #[derive(Debug, Default)]
 pub(super) struct Conns {
     slots: Vec<Option<Box<Conn>>>,
+    /// Events that each was sent, side by side: to tell ten thousand of a change must not fetch
+    /// all there is to know of them.
+    events: Vec<u64>,
     count: usize,
 }
 
@@ -154,10 +157,28 @@ impl Conns {
         let index = conn.id.index as usize;
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
+            self.events.resize(index + 1, 0);
         }
         let before = self.slots[index].replace(Box::new(conn));
         assert!(before.is_none(), "a slot is told closed before it is used again");
+        self.events[index] = 0;
         self.count += 1;
+    }
+
+    /// A connection that is there is sent an event.
+    pub fn count_event(&mut self, id: ConnId) {
+        self.events[id.index as usize] += 1;
+    }
+
+    /// Replies and events that a connection was sent.
+    pub fn sent(&self, conn: &Conn) -> u64 {
+        conn.stats.replies + self.events[conn.id.index as usize]
+    }
+
+    /// `crst`.
+    pub fn reset_stats(&mut self) {
+        self.slots.iter_mut().flatten().for_each(|conn| conn.stats.reset());
+        self.events.fill(0);
     }
 
     pub fn find(&mut self, id: ConnId) -> Option<&mut Conn> {
@@ -182,10 +203,6 @@ impl Conns {
 
     pub fn iter(&self) -> impl Iterator<Item = &Conn> {
         self.slots.iter().filter_map(|slot| slot.as_deref())
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Conn> {
-        self.slots.iter_mut().filter_map(|slot| slot.as_deref_mut())
     }
 
     /// The slot after `from` that holds a connection, for listings that go on in a later turn.

@@ -40,7 +40,7 @@ pub struct ConnLook {
 }
 
 impl ConnLook {
-    fn of(conn: &Conn) -> ConnLook {
+    fn of(conn: &Conn, sent: u64) -> ConnLook {
         let stats = &conn.stats;
         ConnLook {
             id: conn.id,
@@ -49,7 +49,7 @@ impl ConnLook {
             is_backed_up: conn.pauses.has(Pauses::BACKLOG),
             queued: conn.order.len() as u64,
             received: stats.received,
-            sent: stats.sent,
+            sent,
             session: (conn.session != SessionId::NONE).then_some(conn.session),
             timeout_ms: conn.timeout_ms,
             last_op: stats.last_op,
@@ -74,7 +74,7 @@ impl ConnsLook<'_> {
     /// The first connection at or behind slot `from`, and its slot.
     pub fn next_connection(self, from: u32) -> Option<(u32, ConnLook)> {
         let (slot, conn) = self.0.next_from(from as usize)?;
-        Some((u32::try_from(slot).ok()?, ConnLook::of(conn)))
+        Some((u32::try_from(slot).ok()?, ConnLook::of(conn, self.0.sent(conn))))
     }
 
     pub fn session_of(self, conn: ConnId) -> SessionId {
@@ -183,6 +183,6 @@ impl Node {
 
     /// `crst`.
     pub fn reset_connection_stats(&mut self) {
-        self.conns.iter_mut().for_each(|conn| conn.stats.reset());
+        self.conns.reset_stats();
     }
 }

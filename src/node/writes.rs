@@ -1,6 +1,6 @@
 //! Writes on their way out and back: to `prepare`, into the log, to the state, to the clients.
 
-use crate::auth::Providers;
+use crate::auth::{Providers, permits_anyone};
 use crate::base::{ConnId, Instant, SessionId, Ticket, Xid, Zxid, limits};
 use crate::prepare::Requester;
 use crate::proto::{DIGEST_VERSION, TxnDigest, TxnHeader, write_reply};
@@ -331,7 +331,7 @@ impl Node {
         self.stats.latency_ms.observe(latency_ms);
         self.stats.packets_sent.one();
         if let Some(conn) = self.conns.find(id) {
-            conn.stats.sent += 1;
+            conn.stats.replies += 1;
             conn.stats.on_reply(op_name(op), xid, zxid, latency_ms, now);
         }
     }
@@ -344,7 +344,8 @@ fn notify(node: &mut Node, zxid: crate::base::Zxid, out: &mut Effects) {
     let mut sent = 0;
     let mut last: Option<(EventKind, String, std::ops::Range<usize>)> = None;
     node.watches.fire(&node.applied.changes, &mut |id, kind, path, acl| {
-        if !may_see(conns, providers, id, acl) {
+        // Thousands who watch a node that anybody may read are told without a look at each.
+        if !permits_anyone(acl, Perms::READ) && !may_see(conns, providers, id, acl) {
             return;
         }
         let range = match &last {
@@ -359,17 +360,12 @@ fn notify(node: &mut Node, zxid: crate::base::Zxid, out: &mut Effects) {
         };
         out.push_range(id, range);
         sent += 1;
-        if let Some(conn) = conns.find(id) {
-            conn.stats.sent += 1;
-        }
+        conns.count_event(id);
     });
     node.stats.packets_sent.add(sent);
 }
 
 fn may_see(conns: &Conns, providers: &Providers, id: ConnId, acl: &AclList) -> bool {
-    let Some(conn) = conns.peek(id) else { return false };
-    if !matches!(conn.phase, Phase::Open | Phase::AwaitProof { .. }) {
-        return false;
-    }
-    providers.permits(acl, Perms::READ, &conn.ids)
+    // Nobody watches before there is a session, and who closes is forgotten at once.
+    conns.peek(id).is_some_and(|conn| providers.permits(acl, Perms::READ, &conn.ids))
 }

@@ -145,6 +145,15 @@ pub trait Writer {
         self.put_buffer(Some(&utf::encode(v)));
     }
 
+    /// A string by its UTF-8, which is looked at only where Java encodes it another way.
+    fn put_utf8(&mut self, v: &[u8]) {
+        if utf::is_alike(v) {
+            self.put_buffer(Some(v));
+        } else {
+            self.put_string(std::str::from_utf8(v).expect("what comes from a string"));
+        }
+    }
+
     fn put_opt_string(&mut self, v: Option<&str>) {
         match v {
             None => self.put_i32(-1),

@@ -47,8 +47,7 @@ fn surrogate_len(bad: &[u8]) -> Option<usize> {
 
 /// Encodes each UTF-16 unit separately: a character outside the BMP takes 2 × 3 bytes.
 pub fn encode(s: &str) -> Cow<'_, [u8]> {
-    // Only four-byte sequences start with 0xf0 or above.
-    if s.is_ascii() || !s.bytes().any(|b| b >= 0xf0) {
+    if is_alike(s.as_bytes()) {
         return Cow::Borrowed(s.as_bytes());
     }
     let mut out = Vec::with_capacity(s.len() + s.len() / 2);
@@ -66,6 +65,11 @@ pub fn encode(s: &str) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Whether UTF-8 is encoded as it is: only four-byte sequences start with 0xf0 or above.
+pub fn is_alike(utf8: &[u8]) -> bool {
+    utf8.is_ascii() || !utf8.iter().any(|b| *b >= 0xf0)
 }
 
 #[cfg(test)]

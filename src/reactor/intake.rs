@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::base::ConnId;
-use crate::base::limits::{CONN_INPUT_BYTES, TURN_INPUT_BYTES};
+use crate::base::limits::{CONN_INPUT_BYTES, READ_COST_BYTES, TURN_INPUT_BYTES};
 use crate::config::Words;
 use crate::node::{CloseReason, Event};
 use crate::proto::{FrameError, cut};
@@ -34,7 +34,7 @@ enum Place {
 pub struct Intake {
     scratch: Vec<u8>,
     used: usize,
-    /// Bytes read this turn, wherever they went.
+    /// Bytes read this turn, wherever they went; short reads count as `READ_COST_BYTES`.
     taken: usize,
     whole: Vec<Vec<u8>>,
     happened: Vec<Happened>,
@@ -116,7 +116,7 @@ impl Intake {
         let prefix = if link.partial.len() <= SMALL_PARTIAL_BYTES { link.partial.len() } else { 0 };
         let from = self.used;
         let room = self.scratch.len() - from - prefix;
-        let wanted = room.min(CONN_INPUT_BYTES).min(TURN_INPUT_BYTES - self.taken);
+        let wanted = room.min(CONN_INPUT_BYTES).min(TURN_INPUT_BYTES.saturating_sub(self.taken));
         let (head, rest) = self.scratch[from..].split_at_mut(prefix);
         head.copy_from_slice(&link.partial[..prefix]);
         let count = match link.wire.read(&mut link.stream, &mut rest[..wanted]) {
@@ -126,7 +126,7 @@ impl Intake {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Outcome::More,
             Err(_) => return Outcome::Over(CloseReason::SocketError),
         };
-        self.taken += count;
+        self.taken += count.max(READ_COST_BYTES);
         let end = from + prefix + count;
         let taken = if prefix == link.partial.len() {
             link.partial.clear();

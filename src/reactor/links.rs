@@ -9,6 +9,7 @@ use slab::Slab;
 use crate::base::{ConnId, Instant};
 
 use super::backlog::{Backlog, Pool};
+use super::sends::Chain;
 use super::tls::{Meeting, Wire};
 
 /// What a connection's input is taken for.
@@ -58,7 +59,9 @@ pub struct Link {
     /// Up to when the node knows that its client takes what it is sent.
     pub last_told: Instant,
     /// First and last of this turn's ranges, as `Sends` links them.
-    pub sends: Option<(u32, u32)>,
+    pub sends: Chain,
+    /// What waits for it because turns before had written to enough others, as `Late` links it.
+    pub late: Chain,
     pub is_dirty: bool,
 }
 
@@ -113,6 +116,7 @@ impl Links {
             last_sent: now,
             last_told: now,
             sends: None,
+            late: None,
             is_dirty: false,
         });
         *self.by_address.entry((peer, is_secure_door)).or_default() += 1;

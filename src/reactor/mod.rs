@@ -10,6 +10,7 @@ mod deadlines;
 mod desk;
 mod door;
 mod intake;
+mod late;
 mod limiter;
 mod links;
 mod logging;
@@ -45,6 +46,7 @@ use deadlines::Deadlines;
 pub use desk::{Asked, Attended, NetNews, Ports};
 use door::{Door, Knock};
 use intake::{Intake, Outcome};
+use late::Late;
 pub use limiter::{Limiter, Permit};
 use links::{Life, Links};
 pub use logging::{Drained, Logging};
@@ -104,6 +106,9 @@ pub struct Reactor {
     links: Links,
     intake: Intake,
     sends: Sends,
+    late: Late,
+    /// Connections that this turn may yet write to.
+    writes_left: usize,
     /// Connections with input the kernel may still hold, in the order of their next turn.
     ring: VecDeque<u32>,
     /// Connections whose socket has room again for a backlog.
@@ -155,6 +160,8 @@ impl Reactor {
             links: Links::default(),
             intake: Intake::new(config.admin.words.clone(), config.limits.jute_maxbuffer),
             sends: Sends::default(),
+            late: Late::default(),
+            writes_left: 0,
             ring: VecDeque::new(),
             flushable: Vec::new(),
             sessionless: Deadlines::new(sessionless_ms),
@@ -230,6 +237,7 @@ impl Reactor {
             self.accept(false, now.mono);
             self.accept(true, now.mono);
             self.flush_backlogs(now.mono);
+            self.write_late(now.mono);
             self.read_ring(now.mono);
             self.end_overdue(now.mono);
             self.end_slow_handshakes(now.mono);
@@ -302,7 +310,8 @@ impl Reactor {
         let somebody_knocks =
             self.doors().any(|d| d.is_ready && d.rests_until.is_none()) && !self.is_all_paused;
         let may_read = !self.ring.is_empty() && !self.is_all_paused;
-        somebody_knocks || may_read || self.intake.has_news() || !self.flushable.is_empty()
+        let may_write = !self.flushable.is_empty() || !self.late.is_empty();
+        somebody_knocks || may_read || may_write || self.intake.has_news()
     }
 
     fn take_readiness(&mut self, polled: &mio::Events) {

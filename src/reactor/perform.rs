@@ -68,26 +68,47 @@ impl Reactor {
 
     fn write_dirty(&mut self, arena: &[u8], now: Instant) {
         let dirty = self.sends.take_dirty();
-        for (n, index) in dirty.iter().enumerate() {
-            if let Some((link, pool)) = self.links.at_with_pool(*index) {
-                // A write is a system call: thousands of receivers take turns.
-                let is_due = n < WRITES_PER_TURN;
-                let sent = if is_due {
-                    self.sends.write(link, pool, arena, now)
-                } else {
-                    self.flushable.push(*index);
-                    self.sends.postpone(link, pool, arena)
-                };
+        self.late.begin();
+        for index in &dirty {
+            let Some((link, pool)) = self.links.at_with_pool(*index) else { continue };
+            link.is_dirty = false;
+            // A write is a system call: thousands of receivers take turns. What comes behind
+            // something that waits must wait, too.
+            if self.writes_left > 0 && link.late.is_none() {
+                self.writes_left -= 1;
+                let chain = link.sends.take();
+                let sent = self.sends.write(link, chain, pool, arena, now);
+                self.conclude(*index, sent);
+            } else if !self.late.take(link, &self.sends, arena) {
+                self.late.keep(link, pool);
+                let chain = link.sends.take();
+                let sent = self.sends.postpone(link, chain, pool, arena);
+                self.flushable.push(*index);
                 self.conclude(*index, sent);
             }
         }
         self.sends.give_back(dirty);
     }
 
-    /// Backlogs whose sockets have room again.
+    /// What turns before had to leave, oldest first, as far as this turn's writes go.
+    pub(super) fn write_late(&mut self, now: Instant) {
+        while self.writes_left > 0
+            && let Some(index) = self.late.next()
+        {
+            if let Some((link, pool)) = self.links.at_with_pool(index) {
+                self.writes_left -= 1;
+                let sent = self.late.write(link, pool, now);
+                self.conclude(index, sent);
+            }
+        }
+    }
+
+    /// Backlogs whose sockets have room again. At most half of the turn's writes: clients that
+    /// take little at a time leave the others theirs.
     pub(super) fn flush_backlogs(&mut self, now: Instant) {
         let mut flushable = std::mem::take(&mut self.flushable);
-        let count = flushable.len().min(WRITES_PER_TURN);
+        let count = flushable.len().min(WRITES_PER_TURN / 2);
+        self.writes_left = WRITES_PER_TURN - count;
         for index in flushable.drain(..count) {
             if let Some((link, pool)) = self.links.at_with_pool(index) {
                 let sent = flush(link, pool, now);
@@ -149,18 +170,20 @@ impl Reactor {
         }
         let from = self.clock.read().mono;
         let mut polled = mio::Events::with_capacity(super::POLLED_EVENTS);
-        while self.links.pool.used_bytes > 0 {
+        while self.links.pool.used_bytes > 0 || !self.late.is_empty() {
             let now = self.clock.read().mono;
             if now.ms_since(from) >= FINAL_FLUSH_MS {
                 return;
             }
-            let wait_ms = if self.flushable.is_empty() { FINAL_FLUSH_MS / 10 } else { 0 };
+            let has_work = !self.flushable.is_empty() || !self.late.is_empty();
+            let wait_ms = if has_work { 0 } else { FINAL_FLUSH_MS / 10 };
             let wait = std::time::Duration::from_millis(wait_ms);
             if self.poll.poll(&mut polled, Some(wait)).is_err() {
                 return;
             }
             self.take_readiness(&polled);
             self.flush_backlogs(now);
+            self.write_late(now);
             self.links.bury();
         }
     }

@@ -1,6 +1,7 @@
 //! Writing: what a turn sends is collected per connection and leaves with one call each.
 
 use std::io::{self, IoSlice, Write};
+use std::iter;
 use std::ops::Range;
 
 use mio::net::TcpStream;
@@ -20,8 +21,11 @@ pub struct Sends {
     dirty: Vec<u32>,
 }
 
+/// First and last of a connection's ranges.
+pub type Chain = Option<(u32, u32)>;
+
 #[derive(Clone, Debug)]
-struct Segment {
+pub struct Segment {
     range: Range<u32>,
     next: u32,
 }
@@ -37,16 +41,38 @@ pub enum Sent {
 
 impl Sends {
     pub fn add(&mut self, link: &mut Link, range: Range<u32>) {
+        self.chain_on(&mut link.sends, range);
+        self.mark(link);
+    }
+
+    /// Puts a range at the end of a chain.
+    pub fn chain_on(&mut self, chain: &mut Chain, range: Range<u32>) {
         let segment = self.ranges.len() as u32;
         self.ranges.push(Segment { range, next: NONE });
-        link.sends = match link.sends {
+        *chain = match *chain {
             None => Some((segment, segment)),
             Some((first, last)) => {
                 self.ranges[last as usize].next = segment;
                 Some((first, segment))
             }
         };
-        self.mark(link);
+    }
+
+    /// The ranges of a chain.
+    pub fn ranges(&self, chain: Chain) -> impl Iterator<Item = Range<u32>> {
+        let first = chain.map_or(NONE, |(first, _)| first);
+        let first = self.ranges.get(first as usize);
+        let chain = iter::successors(first, |segment| self.ranges.get(segment.next as usize));
+        chain.map(|segment| segment.range.clone())
+    }
+
+    /// All that are linked, of whatever chain.
+    pub fn segments(&self) -> usize {
+        self.ranges.len()
+    }
+
+    pub fn clear(&mut self) {
+        self.ranges.clear();
     }
 
     /// Looks at the connection when the turn's bytes leave, whether it has any or not.
@@ -68,9 +94,15 @@ impl Sends {
     }
 
     /// Offers what a connection has to the kernel; the rest goes to its backlog.
-    pub fn write(&self, link: &mut Link, pool: &mut Pool, arena: &[u8], now: Instant) -> Sent {
-        link.is_dirty = false;
-        let mut at = link.sends.take().map_or(NONE, |(first, _)| first);
+    pub fn write(
+        &self,
+        link: &mut Link,
+        chain: Chain,
+        pool: &mut Pool,
+        arena: &[u8],
+        now: Instant,
+    ) -> Sent {
+        let mut at = chain.map_or(NONE, |(first, _)| first);
         if !link.backlog.is_empty() || link.wire.is_tls() {
             self.keep(link, pool, arena, at, 0);
             return flush(link, pool, now);
@@ -100,9 +132,8 @@ impl Sends {
     }
 
     /// Puts what a connection has behind its backlog, to leave in a later turn.
-    pub fn postpone(&self, link: &mut Link, pool: &mut Pool, arena: &[u8]) -> Sent {
-        link.is_dirty = false;
-        let at = link.sends.take().map_or(NONE, |(first, _)| first);
+    pub fn postpone(&self, link: &mut Link, chain: Chain, pool: &mut Pool, arena: &[u8]) -> Sent {
+        let at = chain.map_or(NONE, |(first, _)| first);
         self.keep(link, pool, arena, at, 0);
         // Whether a closing connection has flushed is for the turn that flushes it to say.
         match verdict(link) {
@@ -123,7 +154,7 @@ impl Sends {
     }
 
     /// Copies the chain from `at`, without its first `gone` bytes, into the backlog.
-    fn keep(&self, link: &mut Link, pool: &mut Pool, arena: &[u8], at: u32, mut gone: usize) {
+    pub fn keep(&self, link: &mut Link, pool: &mut Pool, arena: &[u8], at: u32, mut gone: usize) {
         if let Wire::Tls(session) = &mut link.wire {
             let mut at = at;
             while at != NONE {
@@ -173,7 +204,7 @@ fn verdict(link: &Link) -> Sent {
         return Sent::Over(CloseReason::Overflow);
     }
     match link.life {
-        Life::Flushing if link.backlog.is_empty() => Sent::Flushed,
+        Life::Flushing if link.backlog.is_empty() && link.late.is_none() => Sent::Flushed,
         _ => Sent::Fine,
     }
 }

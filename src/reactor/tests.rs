@@ -16,6 +16,7 @@ struct Echo {
     told: Sender<String>,
     stop: Receiver<()>,
     clock: Instant,
+    known: Vec<ConnId>,
 }
 
 impl Echo {
@@ -30,6 +31,11 @@ impl Echo {
             }
             Some(b'K') => out.push(Effect::Close { conn, after_flush: false }),
             Some(b'P') => out.push(Effect::Pause { conn }),
+            Some(b'A') => {
+                for conn in &self.known {
+                    out.send(*conn, |arena| arena.extend_from_slice(&frame));
+                }
+            }
             Some(b'E') => out.push(Effect::Established { conn }),
             Some(b'B') => {
                 for _ in 0..64 {
@@ -51,7 +57,10 @@ impl Turn for Echo {
         self.clock = now.mono;
         for event in events {
             match event {
-                Event::Accepted { peer, .. } => self.tell(format!("accepted {}", peer.ip())),
+                Event::Accepted { conn, peer, .. } => {
+                    self.known.push(*conn);
+                    self.tell(format!("accepted {}", peer.ip()));
+                }
                 Event::Frame { conn, body } => self.on_frame(*conn, body, out),
                 Event::Closed { reason, .. } => self.tell(format!("closed {reason:?}")),
                 Event::Backlog { bytes, .. } => self.tell(format!("backlog {}", *bytes > 0)),
@@ -113,7 +122,7 @@ impl Server {
         let (stop, stopped) = channel();
         let clock = reactor.now().mono;
         let thread = thread::spawn(move || {
-            let mut echo = Echo { told: tell, stop: stopped, clock };
+            let mut echo = Echo { told: tell, stop: stopped, clock, known: Vec::new() };
             reactor.run(&mut echo, &NoStorage::default())
         });
         Server { address, told, stop, thread: Some(thread) }
@@ -250,6 +259,33 @@ fn what_was_sent_before_a_close_arrives_and_nothing_behind_it() {
     expected.extend(frame(b"Quit"));
     assert!(all == expected, "{} bytes of {}", all.len(), expected.len());
     server.expect("closed Asked");
+}
+
+#[test]
+fn what_more_receive_than_a_turn_writes_to_arrives_in_order_and_before_any_reply() {
+    let server = Server::start(|_| {});
+    let mut streams: Vec<TcpStream> = (0..500).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(&frame(b"hello")).expect("sent");
+        assert_eq!(read_frame(stream), b"hello");
+    }
+    let (all, others) = streams.split_first_mut().expect("500");
+    let told: Vec<Vec<u8>> = (0..20u8).map(|n| vec![b'A', n]).collect();
+    for body in &told {
+        all.write_all(&frame(body)).expect("sent");
+    }
+    for stream in others {
+        for body in &told[..10] {
+            assert_eq!(read_frame(stream), *body);
+        }
+        // What it asks for while it is told comes somewhere between, and whole.
+        stream.write_all(&frame(b"Q")).expect("sent");
+        let rest: Vec<u8> = told[10..].iter().flat_map(|body| frame(body)).collect();
+        let mut seen = read_all(stream);
+        assert!(seen.ends_with(&frame(b"Q")), "the last word is the last");
+        seen.truncate(seen.len() - frame(b"Q").len());
+        assert!(rest.starts_with(&seen), "{seen:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use crate::auth::{Identities, Providers};
-use crate::base::limits::SET_WATCHES_PATHS_PER_TURN;
+use crate::base::limits::{SET_WATCHES_PATHS_PER_TURN, TURN_ARENA_BYTES};
 use crate::base::{ConnId, SessionId, Xid, Zxid};
 use crate::proto::{
     Acl, CatchUp, ErrorCode, OpCode, Perms, ReplyHeader, Request, Stat, Writer, begin_frame,
@@ -279,8 +279,15 @@ pub(super) fn readable<'a>(
 
 pub(super) fn write_children(node: &NodeRef<'_>, out: &mut Vec<u8>) {
     out.put_i32(i32::try_from(node.child_count()).unwrap_or(i32::MAX));
-    for child in node.children() {
-        out.put_string(child.name());
+    let mut children = node.children();
+    let Some(first) = children.next() else { return };
+    // Names of one folder are mostly of one length. To grow a hundred thousand of them little by
+    // little takes as long as to write them.
+    let likely_bytes = node.child_count().saturating_mul(4 + first.name_bytes().len());
+    out.reserve(likely_bytes.min(TURN_ARENA_BYTES));
+    out.put_utf8(first.name_bytes());
+    for child in children {
+        out.put_utf8(child.name_bytes());
     }
 }
 

@@ -283,6 +283,10 @@ impl Nodes {
         std::str::from_utf8(self.slab.at(id).name_bytes()).expect("names come from strings")
     }
 
+    pub fn name_bytes(&self, id: u32) -> &[u8] {
+        self.slab.at(id).name_bytes()
+    }
+
     pub fn data(&self, id: u32) -> Option<&[u8]> {
         let node = self.slab.at(id);
         let data = &node.content[(node.name & NAME_BYTES) as usize..];

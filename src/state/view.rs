@@ -27,6 +27,11 @@ impl<'a> NodeRef<'a> {
         self.state.nodes.name(self.id.0)
     }
 
+    /// The same as UTF-8, for those who only copy it.
+    pub fn name_bytes(&self) -> &'a [u8] {
+        self.state.nodes.name_bytes(self.id.0)
+    }
+
     pub fn parent(&self) -> Option<NodeId> {
         Some(self.state.nodes.parent(self.id.0)).filter(|id| *id != NONE).map(NodeId)
     }
