@@ -8,10 +8,14 @@ use crate::state::{Change, Changes, State};
 pub(super) fn count_writes(metrics: &mut ServerMetrics, state: &State, changes: &Changes) {
     // A closing session's ephemerals mostly share their first part.
     let mut last = None;
+    // What one part of a multi made another may have removed.
+    let is_only = changes.len() == 1;
     for change in changes.iter() {
-        let (path, has_data) = match change {
-            Change::Created { path, .. } | Change::DataChanged { path, .. } => (path, true),
-            Change::Deleted { path, .. } => (path, false),
+        let (path, node) = match change {
+            Change::Created { path, id, .. } | Change::DataChanged { path, id, .. } => {
+                (path, if is_only { Some(id) } else { state.find(path) })
+            }
+            Change::Deleted { path, .. } => (path, None),
             _ => continue,
         };
         let Some(name) = namespace(path) else { continue };
@@ -19,7 +23,6 @@ pub(super) fn count_writes(metrics: &mut ServerMetrics, state: &State, changes: 
             last = metrics.write_per_namespace.at(name).map(|summary| (name, summary));
         }
         let Some((_, summary)) = &mut last else { continue };
-        let node = if has_data { state.find(path) } else { None };
         let data = node.and_then(|id| state.node(id).data().map(<[u8]>::len));
         summary.observe((path.len() + data.unwrap_or(0)) as u64);
     }

@@ -14,19 +14,28 @@ pub fn validate_path(path: &str) -> Result<(), PathFault> {
     if bytes.len() == 1 {
         return Ok(());
     }
-    if bytes.last() == Some(&b'/') {
-        return Err(PathFault);
+    // Of the part that begins behind the last slash: an empty one is nothing but dots, too.
+    let (mut length, mut is_dots, mut is_ascii) = (0, true, true);
+    for byte in &bytes[1..] {
+        match byte {
+            b'/' if is_dots && length <= 2 => return Err(PathFault),
+            b'/' => (length, is_dots) = (0, true),
+            0..=0x1f | 0x7f => return Err(PathFault),
+            byte => {
+                length += 1;
+                is_dots &= *byte == b'.';
+                is_ascii &= byte.is_ascii();
+            }
+        }
     }
-    if path.chars().any(is_forbidden) {
-        return Err(PathFault);
-    }
-    let bad = |part: &str| matches!(part, "" | "." | "..");
-    if path[1..].split('/').any(bad) { Err(PathFault) } else { Ok(()) }
+    let is_bad = is_dots && length <= 2 || !is_ascii && path.chars().any(is_forbidden);
+    if is_bad { Err(PathFault) } else { Ok(()) }
 }
 
+/// Of those outside ASCII.
 fn is_forbidden(c: char) -> bool {
     matches!(c as u32,
-        0..=0x1f | 0x7f..=0x9f | 0xd800..=0xf8ff | 0xfff0..=0xffff | 0x1_0000..)
+        0x80..=0x9f | 0xd800..=0xf8ff | 0xfff0..=0xffff | 0x1_0000..)
 }
 
 /// Splits at the last slash: the parent ("/" for a child of the root) and the name. `None` where
@@ -43,6 +52,8 @@ pub fn parent_and_name(path: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -69,6 +80,18 @@ mod tests {
         ];
         for bad in bad {
             assert_eq!(validate_path(bad), Err(PathFault), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_sees_what_many_see(path in "/?([./a\\x00\\x1f\\x7fé\u{85}\u{e000}\u{fffd}😀]){0,7}") {
+            let is_good = path == "/"
+                || path.starts_with('/')
+                    && !path[1..].split('/').any(|part| matches!(part, "" | "." | ".."))
+                    && !path.chars().any(|c| matches!(c as u32,
+                        0..=0x1f | 0x7f..=0x9f | 0xd800..=0xf8ff | 0xfff0..));
+            prop_assert_eq!(validate_path(&path).is_ok(), is_good, "{:?}", path);
         }
     }
 
