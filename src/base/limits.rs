@@ -11,8 +11,17 @@ pub const TURN_INPUT_BYTES: usize = 512 * 1024;
 /// clients that come at once have sent next to nothing each.
 pub const READ_COST_BYTES: usize = 512;
 
-/// Bytes read from one connection in one turn: no client may fill a whole turn.
-pub const CONN_INPUT_BYTES: usize = 64 * 1024;
+/// What each request in them counts besides its own bytes: a write takes some microseconds, however
+/// short it is.
+pub const REQUEST_COST_BYTES: usize = 384;
+
+/// Bytes read from one connection in one turn: no client may fill a whole turn, and those of small
+/// requests are not counted before they are read.
+pub const CONN_INPUT_BYTES: usize = 32 * 1024;
+
+/// Txns applied in one turn, at some microseconds each. More than a turn reads, so that what a slow
+/// sync has held back is caught up with.
+pub const APPLIES_PER_TURN: usize = 1536;
 
 /// Reply bytes of one turn. Past it the turn ends and the rest runs in the next one.
 pub const TURN_ARENA_BYTES: usize = 4 * 1024 * 1024;
@@ -84,8 +93,8 @@ pub const KERBEROS_ASK_BYTES: usize = 256;
 /// oldest is dropped for a new one.
 pub const KERBEROS_EXCHANGES: usize = 16_384;
 
-/// Nodes a snapshot cursor emits in one turn.
-pub const SNAPSHOT_NODES_PER_TURN: usize = 1000;
+/// Nodes a snapshot cursor emits in one turn: small beside what clients may ask of it.
+pub const SNAPSHOT_NODES_PER_TURN: usize = 250;
 
 /// Bytes after which it stops short of them: a thousand of the largest nodes are a gigabyte.
 pub const SNAPSHOT_BYTES_PER_TURN: usize = 1024 * 1024;

@@ -52,6 +52,8 @@ struct Walk {
     began: Instant,
     /// Bytes handed over that the chore thread has not written yet.
     queued: usize,
+    /// The length of the last chunk.
+    chunk_bytes: usize,
 }
 
 pub(super) struct Snapshots {
@@ -161,12 +163,14 @@ impl Node {
         if walk.queued >= limits::SNAPSHOT_PACE_BYTES {
             return;
         }
-        let mut chunk = Vec::new();
+        // About as long as the one before.
+        let mut chunk = Vec::with_capacity(walk.chunk_bytes);
         let is_done = self.state.snapshot_step(limits::SNAPSHOT_NODES_PER_TURN, &mut chunk);
         walk.writer.cover(&chunk);
         if is_done {
             return self.end_walk(chunk, out);
         }
+        walk.chunk_bytes = chunk.len();
         walk.queued += chunk.len();
         out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(chunk) }));
     }
@@ -192,7 +196,8 @@ impl Node {
         let mut head = Vec::new();
         let writer = SnapshotWriter::begin(&mut head);
         let (began, queued) = (self.now.mono, head.len());
-        self.snapshots.stage = Stage::Walking(Walk { writer, trailers, zxid, began, queued });
+        let walk = Walk { writer, trailers, zxid, began, queued, chunk_bytes: 0 };
+        self.snapshots.stage = Stage::Walking(walk);
         out.push(Effect::Chore(ChoreCommand::SnapshotBegin { zxid }));
         out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(head) }));
     }

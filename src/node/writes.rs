@@ -189,7 +189,10 @@ impl Node {
     pub(super) fn commit(&mut self, out: &mut Effects) {
         let applied = self.state.last_zxid();
         self.left_writes.retain(|_, zxid| *zxid > applied);
-        while self.has_turn_room(out) {
+        for _ in 0..limits::APPLIES_PER_TURN {
+            if !self.has_turn_room(out) {
+                return;
+            }
             // Reads that came before this write must not see it.
             if let Some(Origin::Client { conn, .. }) = self.leading.peek_committed()
                 && !self.run_before(*conn, out)

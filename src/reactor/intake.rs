@@ -3,7 +3,9 @@
 use std::io;
 
 use crate::base::ConnId;
-use crate::base::limits::{CONN_INPUT_BYTES, READ_COST_BYTES, TURN_INPUT_BYTES};
+use crate::base::limits::{
+    CONN_INPUT_BYTES, READ_COST_BYTES, REQUEST_COST_BYTES, TURN_INPUT_BYTES,
+};
 use crate::config::Words;
 use crate::node::{CloseReason, Event};
 use crate::proto::{FrameError, cut};
@@ -34,7 +36,7 @@ enum Place {
 pub struct Intake {
     scratch: Vec<u8>,
     used: usize,
-    /// Bytes read this turn, wherever they went; short reads count as `READ_COST_BYTES`.
+    /// Bytes read this turn, wherever they went, and what reads and requests count besides.
     taken: usize,
     whole: Vec<Vec<u8>>,
     happened: Vec<Happened>,
@@ -183,6 +185,7 @@ impl Intake {
             at += count;
             let place = Place::Scratch { from: body_from as u32, to: at as u32 };
             self.happened.push(Happened::Frame { conn: link.id, place });
+            self.taken += REQUEST_COST_BYTES;
         }
         // What no frame lies in is free for the next connection.
         self.used = if at == from { from } else { at };

@@ -25,6 +25,18 @@ pub(super) struct Cursor {
     pending_nodes: Vec<u8>,
     /// More waited than may: the image is given up.
     is_overrun: bool,
+    place: Place,
+}
+
+/// Where a node is written: the path down to it, kept for the next one below the same.
+struct Place {
+    path: String,
+    /// The node whose path the first bytes of `path` are. Nodes of the image keep theirs until
+    /// they are written, and others are not asked for.
+    above: u32,
+    length: usize,
+    /// The node and those above it that are not written yet, lowest first.
+    chain: Vec<u32>,
 }
 
 /// A walk over the ids of one moment.
@@ -61,6 +73,7 @@ impl State {
             pending_acls: head,
             pending_nodes: Vec::new(),
             is_overrun: false,
+            place: Place { path: String::new(), above: NONE, length: 0, chain: Vec::new() },
         });
     }
 
@@ -215,25 +228,39 @@ impl Cursor {
 
     /// Writes a node after those above it that are not written yet; tells how many.
     fn write(&mut self, id: u32, nodes: &Nodes, acls: &AclTable, out: &mut Vec<u8>) -> usize {
-        let mut chain = vec![id];
+        let place = &mut self.place;
+        place.chain.clear();
+        place.chain.push(id);
         let mut above = nodes.parent(id);
         while above != NONE && !self.nodes.is_reached(above) {
-            chain.push(above);
+            place.chain.push(above);
             above = nodes.parent(above);
         }
-        let mut path = String::new();
-        if above != NONE && above != ROOT {
-            nodes.write_path(above, &mut path);
-        }
-        for id in chain.iter().rev() {
+        place.begin_below(above, nodes);
+        for id in place.chain.iter().rev() {
             if *id != ROOT {
-                path.push('/');
-                path.push_str(nodes.name(*id));
+                place.path.push('/');
+                place.path.push_str(nodes.name(*id));
             }
             self.nodes.skip(*id);
-            write_node(*id, &path, nodes, acls, out);
+            write_node(*id, &place.path, nodes, acls, out);
         }
-        chain.len()
+        place.chain.len()
+    }
+}
+
+impl Place {
+    /// Leaves the path of the node `above` alone; the root's is "".
+    fn begin_below(&mut self, above: u32, nodes: &Nodes) {
+        if above == self.above {
+            return self.path.truncate(self.length);
+        }
+        self.path.clear();
+        if above != NONE && above != ROOT {
+            nodes.write_path(above, &mut self.path);
+        }
+        self.above = above;
+        self.length = self.path.len();
     }
 }
 
