@@ -48,9 +48,9 @@ def write_rates(path):
     return [NODES / span for span in spans]
 
 
-def by_zkbench(args, server):
+def by_zkbench(args, server, bound):
     line = f"load --pin 0 --op set --sessions 1 --depth 1000 --keys {NODES} --bytes 6 --warmup 0"
-    told = zkbench(args, f"{line} --server {server.address} --count {NODES} --seconds 60")
+    told = zkbench(args, f"{line} --server {server.address} {bound}")
     return told["targets"][0]["per_second"]
 
 
@@ -62,10 +62,12 @@ def agreement(args, folder):
     try:
         await_serving(server)
         server.pin({os.cpu_count() - 1})
-        line = "load --op set --sessions 1 --depth 1000 --keys 5000 --bytes 6 --warmup 0"
-        zkbench(args, f"{line} --server {server.address} --seconds {args.warmup}")
-        pairs = [(by_load_gen(server, where), by_zkbench(args, server))
+        by_zkbench(args, server, f"--seconds {args.warmup}")
+        bound = f"--count {NODES} --seconds 60"
+        pairs = [(by_load_gen(server, where), by_zkbench(args, server, bound))
                  for _ in range(args.pairs)]
+        for theirs, ours in pairs:
+            print(f"load_gen {theirs:.0f}, zkbench {ours:.0f}", flush=True)
     finally:
         server.end()
     theirs, ours = (statistics.median(column) for column in zip(*pairs))

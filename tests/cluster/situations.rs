@@ -1,5 +1,6 @@
 //! Situations in which the server once did what it must not, by hand.
 
+use zkd::base::limits;
 use zkd::base::{ConnId, Instant, Now, SessionId, Ticket, WallMillis, Xid, Zxid};
 use zkd::client::{Call, NewNode};
 use zkd::config::Config;
@@ -415,4 +416,28 @@ fn a_new_client_gets_its_session_though_the_log_is_behind() {
         }
     }
     assert!(session_in.is_some_and(|round| round < 15), "{session_in:?}");
+}
+
+/// A sync that hangs holds thousands of writes back. They are applied over several turns, in
+/// order, and between them others are heard.
+#[test]
+fn what_a_slow_sync_held_back_is_applied_a_bounded_number_a_turn() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |config| {
+        config.limits.global_outstanding_limit = i32::MAX;
+    });
+    bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
+    bench.sync();
+    let count = limits::APPLIES_PER_TURN * 2 + 10;
+    for n in 0..count {
+        let path = format!("/n{n}");
+        bench.ask(0, n as i32 + 1, &Call::Create(NewNode::persistent(&path, b"")));
+    }
+    bench.sync();
+    let applied = |bench: &Bench| bench.node.state().last_zxid().0 as usize - 1;
+    for turn in 1..=2 {
+        assert_eq!(applied(&bench), limits::APPLIES_PER_TURN * turn);
+        assert!(bench.node.wants_turn(), "there is more to apply");
+        bench.turn(&[]);
+    }
+    assert_eq!(applied(&bench), count, "all is applied in the third");
 }
