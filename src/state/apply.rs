@@ -7,7 +7,7 @@ use crate::proto::{
     Acl, CreateKind, CreateTxn, ErrorCode, PathList, Stat, Txn, TxnHeader, parent_and_name,
 };
 
-use super::nodes::{NONE, ROOT, WARM_NODES};
+use super::nodes::{NONE, WARM_NODES};
 use super::{
     Applied, Change, Changes, DIGEST_LOG_ENTRIES, DIGEST_LOG_INTERVAL, Mode, NodeId, NodeStat,
     PartResult, State, container_owner, node_digest, node_digest_after, ttl_owner,
@@ -120,7 +120,8 @@ impl State {
             owner,
             ..NodeStat::default()
         };
-        let id = self.add_node(parent, name, &txn.path, txn.data.as_deref(), acl, &stat);
+        let added = self.add_node(parent, name, &txn.path, txn.data.as_deref(), acl, &stat);
+        let id = added.expect("no node of this name was found");
         let client_stat = self.client_stat(id);
         self.quota_on_create(id, parent_path, name, &txn.path);
         changes.push(Change::Created {
@@ -232,7 +233,7 @@ impl State {
         (stat.mzxid, stat.mtime, stat.version) = (header.zxid, header.time.0, version);
         self.nodes.set_stat(id, &stat);
         self.put_data(id, data);
-        self.renew_digest(id, path);
+        self.set_digest(id, path, data, &stat);
         let client_stat = self.client_stat(id);
         let after = data.map_or(0, <[u8]>::len) as i64;
         self.add_to_quota(path, after - before, 0);
@@ -353,7 +354,8 @@ impl State {
         self.data_bytes += self.nodes.data_bytes(id) as u64;
     }
 
-    /// Adds a node whose parent is there and whose ACL's slot is already held for it.
+    /// Adds a node whose parent is there and whose ACL's slot is already held for it, unless there
+    /// is one of this name.
     pub(super) fn add_node(
         &mut self,
         parent: u32,
@@ -362,29 +364,35 @@ impl State {
         data: Option<&[u8]>,
         acl: u32,
         stat: &NodeStat,
-    ) -> u32 {
-        let id = self.nodes.insert(parent, name, data, acl);
+    ) -> Result<u32, u32> {
+        let id = self.nodes.insert(parent, name, data, acl)?;
         self.after_birth(id);
         self.nodes.set_stat(id, stat);
-        self.renew_digest(id, path);
+        self.set_digest(id, path, data, stat);
         self.index_owner(id, stat.owner);
         self.data_bytes += utf16_units(path) + self.nodes.data_bytes(id) as u64;
-        id
+        Ok(id)
     }
 
     /// The same by path, for the server's own nodes.
     pub(super) fn put_node(&mut self, path: &str, data: Option<&[u8]>, acl: u32, stat: &NodeStat) {
         let (parent_path, name) = parent_and_name(path).expect("a path below the root");
         let parent = self.nodes.find(parent_path).expect("parents come first");
-        self.add_node(parent, name, path, data, acl, stat);
+        self.add_node(parent, name, path, data, acl, stat).expect("the server's own nodes are new");
     }
 
     /// Computes a node's digest from all of it.
     pub(super) fn renew_digest(&mut self, id: u32, path: &str) {
         if self.settings.digest && !self.nodes.is_outside_digest(id) {
-            let path = if id == ROOT { "" } else { path };
             let digest = node_digest(path, self.nodes.data(id), &self.nodes.stat(id));
             self.replace_digest(id, digest);
+        }
+    }
+
+    /// The same where its data and stat are at hand.
+    fn set_digest(&mut self, id: u32, path: &str, data: Option<&[u8]>, stat: &NodeStat) {
+        if self.settings.digest && !self.nodes.is_outside_digest(id) {
+            self.replace_digest(id, node_digest(path, data, stat));
         }
     }
 

@@ -273,6 +273,23 @@ fn stat_at(zxid: i64) -> NodeStat {
 }
 
 #[test]
+fn a_node_that_comes_twice_is_the_second_and_keeps_an_acl_that_nobody_else_has() {
+    let mut loader = State::loader(&StateSettings::default());
+    let own = vec![Acl::new(Perms(3), "ip", "10.0.0.1")];
+    loader.acl(5, own.clone());
+    loader.node("", None, -1, stat_at(0)).expect("the root");
+    loader.node("/a", Some(b"first"), -1, stat_at(1)).expect("a node in its place");
+    for data in [b"second", b"third!"] {
+        loader.node("/a", Some(data), 5, stat_at(2)).expect("the same once more");
+    }
+    let state = loader.finish(Zxid(2));
+    let node = state.node(state.find("/a").expect("it is there"));
+    assert_eq!((node.data(), &node.acl()[..]), (Some(&b"third!"[..]), &own[..]));
+    assert_eq!(state.missing_acls(), 0, "its ACL was in the table all the time");
+    assert_eq!(state.node(NodeId::ROOT).children().count(), 2, "it and /zookeeper");
+}
+
+#[test]
 fn a_node_before_its_parent_is_refused_by_name() {
     let mut loader = State::loader(&StateSettings::default());
     let mut put = |path: &str| loader.node(path, None, -1, stat_at(1));

@@ -73,12 +73,11 @@ impl StateLoader {
             self.last_parent.1 = parent;
         }
         let parent = self.last_parent.1;
-        match self.state.nodes.child(parent, name) {
-            Some(id) => self.replace(id, path, data, acl_id, stat),
-            None => {
-                let acl = self.state.acls.hold_id(acl_id);
-                self.state.add_node(parent, name, path, data, acl, &stat);
-            }
+        let acl = self.state.acls.hold_id(acl_id);
+        if let Err(id) = self.state.add_node(parent, name, path, data, acl, &stat) {
+            self.replace(id, path, data, acl_id, stat);
+            // Not before it is held again: nobody else may hold it.
+            self.state.acls.release(acl);
         }
         Ok(())
     }

@@ -154,16 +154,24 @@ impl Nodes {
     }
 
     pub fn is_child(&self, id: u32, parent: u32, name: &str) -> bool {
-        let node = self.slab.at(id);
-        node.parent == parent && node.name_bytes() == name.as_bytes()
+        self.slab.at(id).is_child(parent, name)
     }
 
-    /// A new first child. The caller has made sure that there is none of this name.
-    pub fn insert(&mut self, parent: u32, name: &str, data: Option<&[u8]>, acl: u32) -> u32 {
+    /// A new first child, unless there is one of this name.
+    pub fn insert(
+        &mut self,
+        parent: u32,
+        name: &str,
+        data: Option<&[u8]>,
+        acl: u32,
+    ) -> Result<u32, u32> {
         assert!(!name.is_empty() && name.len() < NAME_BYTES as usize, "a name's length");
         let outside = self.is_outside_digest(parent) || self.is_system_node(parent);
         let hash = self.hash(self.slab.at(parent).hash, name.as_bytes());
         let next = self.first_child(parent);
+        let slab = &self.slab;
+        let is_it = |id| slab.at(id).hash == hash && slab.at(id).is_child(parent, name);
+        let vacancy = self.table.vacancy(hash, is_it, |id| slab.at(id).hash)?;
         let node = Node {
             content: content(name.as_bytes(), data),
             name: name.len() as u32
@@ -176,15 +184,14 @@ impl Nodes {
             ..Node::blank()
         };
         let id = self.slab.insert(node);
+        vacancy.insert(id);
         if next != NONE {
             self.slab.at_mut(next).previous = id;
         }
         let rare = self.rare_mut(parent);
         rare.first_child = id;
         rare.children += 1;
-        let slab = &self.slab;
-        self.table.insert(hash, id, |id| slab.at(id).hash);
-        id
+        Ok(id)
     }
 
     /// The node must have no children.
@@ -475,6 +482,10 @@ impl Node {
             acl: super::acls::OPEN,
             rare: NONE,
         }
+    }
+
+    fn is_child(&self, parent: u32, name: &str) -> bool {
+        self.parent == parent && self.name_bytes() == name.as_bytes()
     }
 
     fn name_bytes(&self) -> &[u8] {

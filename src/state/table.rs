@@ -1,6 +1,7 @@
 //! One table of all nodes' ids, keyed by a hash that each node keeps.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::{Entry, VacantEntry};
 
 /// The table is cut into this many, each growing at its own time: no insert moves more than its
 /// own shard, some thousand entries among ten million nodes.
@@ -33,8 +34,18 @@ impl IdTable {
         self.shards[shard(hash)].find(wide(hash), |id| is_it(*id)).copied()
     }
 
-    pub fn insert(&mut self, hash: u32, id: u32, hash_of: impl Fn(u32) -> u32) {
-        self.shards[shard(hash)].insert_unique(wide(hash), id, |id| wide(hash_of(*id)));
+    /// The place for an id of this hash, unless one that `is_it` stands there: one look for both.
+    pub fn vacancy(
+        &mut self,
+        hash: u32,
+        mut is_it: impl FnMut(u32) -> bool,
+        hash_of: impl Fn(u32) -> u32,
+    ) -> Result<VacantEntry<'_, u32>, u32> {
+        let shard = &mut self.shards[shard(hash)];
+        match shard.entry(wide(hash), |id| is_it(*id), |id| wide(hash_of(*id))) {
+            Entry::Occupied(other) => Err(*other.get()),
+            Entry::Vacant(vacancy) => Ok(vacancy),
+        }
     }
 
     pub fn remove(&mut self, hash: u32, id: u32) {
