@@ -48,7 +48,15 @@ impl SystemProperties {
         if self.ignored.is_empty() {
             return None;
         }
-        Some(format!("flags for a Java machine do nothing here: {}", self.ignored.join(" ")))
+        // What stands behind `=`, or comes from a value with a blank in it, may be a password.
+        let flags = self.ignored.iter().filter(|word| word.starts_with('-'));
+        let names: Vec<&str> = flags.filter_map(|flag| flag.split('=').next()).collect();
+        let others = self.ignored.len() - names.len();
+        let mut line = format!("flags for a Java machine do nothing here: {}", names.join(" "));
+        if others > 0 {
+            line.push_str(&format!(" ({others} words that are no flags)"));
+        }
+        Some(line)
     }
 }
 
@@ -62,13 +70,15 @@ mod tests {
         let properties = SystemProperties::from_layers(
             &arguments,
             "-Xmx1g -Da=5 -Dc=6 -Djute.maxbuffer",
-            " -Dc=7\t-Dd=8=9 -XX:+UseG1GC",
+            " -Dc=7\t-Dd=8=9 -XX:+UseG1GC -javaagent:/a.jar=hush -De=a hush",
         );
         let pairs: Vec<_> =
             properties.pairs().iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let expected = [("a", "1"), ("b", "2"), ("c", "6"), ("d", "8=9"), ("jute.maxbuffer", "")];
+        let expected =
+            [("a", "1"), ("b", "2"), ("c", "6"), ("d", "8=9"), ("e", "a"), ("jute.maxbuffer", "")];
         assert_eq!(pairs, expected);
         let warning = properties.warning().expect("a line");
         assert!(warning.contains("-Xmx1g") && warning.contains("-XX:+UseG1GC"), "{warning}");
+        assert!(warning.contains("-javaagent:/a.jar") && !warning.contains("hush"), "{warning}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Config;
+use super::{Config, keys};
 
 impl Config {
     /// One setting a line, then the system properties, then every warning.
@@ -31,7 +31,7 @@ impl Config {
             line(format_args!("{name} {fields}"));
         }
         for (key, value) in &self.system_properties {
-            let value = if is_secret(key) { "***" } else { value };
+            let value = if is_shown(key) { value } else { "***" };
             line(format_args!("-D{key}={value}"));
         }
         for warning in &self.warnings {
@@ -39,6 +39,13 @@ impl Config {
         }
         text
     }
+}
+
+/// A name that nobody knows may be a password's, misspelt, or one that the login file expands.
+fn is_shown(key: &str) -> bool {
+    let name = key.strip_prefix("zookeeper.").unwrap_or(key);
+    let is_known = keys::find(name).is_some() || keys::family(name).is_some();
+    is_known && !is_secret(key)
 }
 
 /// Whether a property holds something that must not be shown.

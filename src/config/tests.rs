@@ -244,3 +244,12 @@ fn sasl_keys_come_from_the_file_and_from_flags() {
     let config = parse(&format!("{required}enforce.auth.schemes=ip")).expect("sound");
     assert!(config.auth.enforce_auth && config.auth.enforce_auth_schemes == ["sasl"]);
 }
+
+#[test]
+fn values_of_names_that_nobody_knows_are_not_listed() {
+    let given = flags(&["pw=hush", "zookeeper.snapCount=77"]);
+    let listing = parse_with("dataDir=/d\nssl.keyStore.pasword=hush\n", &given).expect("sound");
+    let listing = listing.listing();
+    assert!(!listing.contains("hush") && listing.contains("-Dpw=***"), "{listing}");
+    assert!(listing.contains("-Dzookeeper.snapCount=77"), "{listing}");
+}
