@@ -4,7 +4,7 @@ use std::io;
 
 use getopts::{Matches, Options};
 use zkd::base::ANNOUNCED_VERSION;
-use zkd::config::{Config, ConfigError, Sources, SystemProperties};
+use zkd::config::{Config, ConfigError, Sources, SystemProperties, Tls};
 
 use crate::start::login;
 
@@ -30,6 +30,8 @@ pub enum Command {
 pub struct Outside<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     pub file: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
+    /// Whether the TLS stores of a configuration can be taken.
+    pub stores: &'a dyn Fn(&Tls) -> Result<(), String>,
 }
 
 pub fn command(arguments: &[String], outside: &Outside) -> Command {
@@ -70,7 +72,8 @@ pub fn command(arguments: &[String], outside: &Outside) -> Command {
 
 /// What a configuration means, the files that it names taken into account.
 fn check(file: &str, mut config: Config, outside: &Outside) -> Command {
-    match login::read(&config, outside.file, outside.variable) {
+    let login = login::read(&config, outside.file, outside.variable);
+    match login.and_then(|login| (outside.stores)(&config.tls).map(|()| login)) {
         Ok(login) => {
             config.warnings.extend(login.warnings);
             Command::Say(config.listing())
@@ -151,9 +154,16 @@ mod tests {
             "dynamic.cfg" => Ok(b"dataDir=/d\ndynamicConfigFile=two\n".to_vec()),
             "two" => Ok(b"server.1=a:1:2\nserver.2=b:1:2\n".to_vec()),
             "bad.cfg" => Ok(b"dataDir=/d\ntickTime=x\n".to_vec()),
+            "tls.cfg" => Ok(b"dataDir=/d\nsecureClientPort=1\nssl.clientAuth=none\n\
+                ssl.keyStore.location=/k.pem\n"
+                .to_vec()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
-        command(&arguments, &Outside { variable: &variable, file: &file })
+        let stores = |tls: &Tls| match &tls.key_store.location {
+            Some(path) => Err(format!("{path} cannot be read")),
+            None => Ok(()),
+        };
+        command(&arguments, &Outside { variable: &variable, file: &file, stores: &stores })
     }
 
     fn config(line: &str) -> Config {
@@ -184,6 +194,7 @@ mod tests {
         let cases = [
             ("bad.cfg", "Invalid config, exiting abnormally", "line 2, tickTime"),
             ("--check bad.cfg", "Invalid config, exiting abnormally", "line 2, tickTime"),
+            ("--check tls.cfg", "Invalid config, exiting abnormally", "/k.pem cannot be read"),
             ("missing.cfg", "Invalid config, exiting abnormally", "missing.cfg"),
             ("dynamic.cfg", "Invalid config, exiting abnormally", "ensemble"),
             ("2181 /d x", "Usage: ", "Invalid arguments"),

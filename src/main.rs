@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         .collect();
     let variable = |name: &str| std::env::var(name).ok();
     let file = |name: &str| std::fs::read(name);
-    match cli::command(&arguments, &Outside { variable: &variable, file: &file }) {
+    let outside = Outside { variable: &variable, file: &file, stores: &zkd::reactor::check_stores };
+    match cli::command(&arguments, &outside) {
         Command::Run(config) => ExitCode::from(start::run(&config)),
         Command::Say(text) => match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,

@@ -55,6 +55,7 @@ pub use open_files::raise_limit;
 use pace::Pace;
 use sends::Sends;
 use signals::SignalInput;
+pub use tls::check_stores;
 use tls::{Handshakes, Keys, Meeting, Renewal, Wire};
 pub use words::{Opening, opening};
 

@@ -14,6 +14,7 @@ pub use session::{Session, Step, Wire};
 
 use crate::base::Instant;
 use crate::base::limits::HANDSHAKES_AT_ONCE;
+use crate::config::Tls;
 
 use super::deadlines::Deadlines;
 
@@ -57,6 +58,14 @@ impl Handshakes {
     pub fn next_due(&self) -> Option<Instant> {
         [self.detections.next(), self.ends.next()].into_iter().flatten().min()
     }
+}
+
+/// Reads the stores as the start would: why it would not go on.
+pub fn check_stores(tls: &Tls) -> Result<(), String> {
+    if tls.is_used() {
+        Keys::load(tls)?;
+    }
+    Ok(())
 }
 
 /// How long a handshake may take, as in Java.
