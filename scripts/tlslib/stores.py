@@ -4,6 +4,7 @@ import os
 import subprocess
 
 PASSWORD = "sesame-17"
+OTHER_PASSWORD = "sesame-18"
 SAN = "subjectAltName=IP:127.0.0.1,DNS:localhost"
 
 
@@ -89,6 +90,7 @@ def make(folder):
     m.join("server-chain", "middle.crt")
     m.signed("client", "/C=DE/O=zkd/CN=client", "ca", "rsa")
     m.signed("second", "/C=DE/O=zkd/CN=second", "ca", extension="keyUsage=digitalSignature")
+    m.signed("elsewhere", "/CN=127.0.0.1", "ca", extension="subjectAltName=IP:192.0.2.1")
     m.signed("revoked", "/CN=revoked", "ca")
     m.signed("odd", "/DC=org/UID=u1/OU=a+CN=b, c \\=\\\"<>;#/emailAddress=a@b.example", "ca")
     m.signed("odder", "/C=DE/ST=Bern/L=Z\u00fcrich/street=x/serialNumber=7/CN= #lead, \u6f22 ", "ca")
@@ -108,6 +110,12 @@ def make(folder):
     write(m.at("server-encrypted.pem"), encrypted, read(m.at("server.crt")))
     m.pkcs12("server", "server-openssl.p12", "-name", "server")
     m.keytool("JKS", "server-openssl.p12", "server.jks")
+    run("openssl", "pkcs12", "-export", "-inkey", m.at("server-ec.key"), "-in",
+        m.at("server-ec.crt"), "-name", "server", "-passout", f"pass:{PASSWORD}", "-out",
+        m.at("server-ec.p12"))
+    run("keytool", "-importkeystore", "-srckeystore", m.at("server-ec.p12"), "-srcstorepass",
+        PASSWORD, "-destkeystore", m.at("server-other.jks"), "-deststoretype", "JKS",
+        "-deststorepass", OTHER_PASSWORD, "-destkeypass", OTHER_PASSWORD, "-noprompt")
     m.keytool("PKCS12", "server.jks", "server-keytool.p12")
     m.pkcs12("client", "client.p12", "-name", "client")
     m.keytool("JKS", "client.p12", "client.jks")

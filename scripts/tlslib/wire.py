@@ -49,11 +49,11 @@ def plain_bytes(port, data, wait=True):
         return b"" if not isinstance(error, TimeoutError) else b"TIMEOUT"
 
 
-def half_handshake(port, made):
+def half_handshake(port, secure):
     """A connection that has said hello and nothing more."""
     link = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context(made, "client").wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    tls = secure.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
     try:
         tls.do_handshake()
     except ssl.SSLWantReadError:
@@ -88,6 +88,15 @@ class Session:
                 raise OSError("the server ended the connection")
             data += chunk
         return data
+
+    def create(self, xid, path):
+        """Whether an open node of a hundred bytes was made."""
+        name = path.encode()
+        body = struct.pack(">iii", xid, 1, len(name)) + name + struct.pack(">i", 100) + bytes(100)
+        anyone = struct.pack(">iii", 1, 31, 5) + b"world" + struct.pack(">i", 6) + b"anyone"
+        self.send(body + anyone + struct.pack(">i", 0))
+        answered, _, error = struct.unpack(">iqi", self.receive()[:16])
+        return (answered, error) == (xid, 0)
 
     def ping(self):
         self.send(struct.pack(">ii", -2, 11))
