@@ -79,6 +79,7 @@ def pinned(args, zkd, folder):
         name = f"{op}, 1 x 1, pinned: p50 over the floor's"
         rows.append({
             "row": name, "zkd_us": ours, "floor_us": base, "ratio": ratio, "wanted": limit,
+            "operations": ops,
         })
         print(f"{name}: {ratio:.2f} ({ours:.1f} over {base:.1f} us)", flush=True)
     zkd.pin(set(range(os.cpu_count())))

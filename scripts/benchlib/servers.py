@@ -19,6 +19,7 @@ from golden.jute import Writer  # noqa: E402
 
 JIT = "-Xmx2g -Xms2g -XX:-UseSerialGC -XX:+UseG1GC -XX:TieredStopAtLevel=4"
 FIRST_ANSWER_S = 120
+FIRST_PATIENCE_S = 0.25
 # zkd's turns above this are in its log.
 SLOW_TURN_US = 1000
 
@@ -104,10 +105,11 @@ def again(server, on_empty=False):
 
 
 def first_answer(server, began, ask):
-    """Seconds until a session of the server has its first answer; it is asked without a rest."""
+    """Seconds until a session of the server has its first answer; it is asked without a rest.
+    Apache never answers some of those who come while it starts: nobody waits long for one."""
     while time.monotonic() - began < FIRST_ANSWER_S and lives(server.pid):
         try:
-            link = Link(server.port)
+            link = Link(server.port, patience=FIRST_PATIENCE_S)
             ask(link)
             took = time.monotonic() - began
             link.end()

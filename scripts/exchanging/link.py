@@ -40,8 +40,8 @@ def digests(port):
 class Link:
     """One session. It may be opened again, on the same server or on its successor."""
 
-    def __init__(self, port, timeout=120000, session=0, passwd=b"\0" * 16):
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+    def __init__(self, port, timeout=120000, session=0, passwd=b"\0" * 16, patience=PATIENCE_S):
+        self.socket = socket.create_connection(("127.0.0.1", port), patience)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
         self.xid, self.zxid = 0, 0
