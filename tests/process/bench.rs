@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::server::Server;
+use super::server::{Folder, Server};
 
 pub fn zkbench(line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zkbench"));
@@ -161,6 +161,23 @@ fn latencies_prints_the_lines_of_the_public_tool() {
     let phases = told["servers"][0]["phases"].as_array().expect("a list").clone();
     assert_eq!(phases.len(), 8);
     phases[..7].iter().for_each(|phase| assert_latencies(&phase["latency_us"]));
+    assert_nothing_left(&server);
+}
+
+#[test]
+fn latencies_finds_its_cluster_in_a_zoo_cfg() {
+    let (server, folder) = (Server::start(""), Folder::new());
+    let port = server.address.port();
+    for servers in ["", "server.1=127.0.0.1:2888:3888\nserver.2=[::1]:2889:3889;2181\n"] {
+        let file = folder.file("zoo.cfg", &format!("#clientPort=1\nclientPort={port}\n{servers}"));
+        let line = format!("latencies --config {} --znode_count 5", file.display());
+        let told = text(&line);
+        let named = match servers {
+            "" => format!("localhost:{port}"),
+            _ => format!("127.0.0.1:{port},[::1]:{port}"),
+        };
+        assert!(told.starts_with(&format!("Testing latencies on server {named} using")), "{told}");
+    }
     assert_nothing_left(&server);
 }
 

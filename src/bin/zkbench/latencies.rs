@@ -24,6 +24,7 @@ fn known() -> Options {
     let mut o = options::common();
     o.optopt("", "servers", "tested in turn (localhost:2181)", "HOST:PORT,...");
     o.optopt("", "cluster", "tested as one: the first that answers", "HOST:PORT,...");
+    o.optopt("", "config", "a zoo.cfg whose servers are such a cluster", "FILE");
     o.optopt("", "against", "a second one, tested in turn with the one before", "HOST:PORT");
     o.optopt("", "pairs", "tests of each, in turn (1; 5 with --against)", "N");
     o.optopt("", "timeout", "session timeout in ms (5000)", "N");
@@ -70,17 +71,35 @@ fn connect(
     Err(last)
 }
 
+/// The servers that a `zoo.cfg` names, at its client port; without any it is this machine's.
+fn cluster(path: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("--config: {path}: {e}"))?;
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let pairs: Vec<_> = pairs.map(|(key, value)| (key.trim(), value.trim())).collect();
+    let port = pairs.iter().find(|(key, _)| *key == "clientPort").map(|(_, port)| *port);
+    let port = port.ok_or_else(|| format!("--config: {path} names no clientPort"))?;
+    let host = |value: &str| {
+        let end = value.find(']').map_or(0, |at| at + 1);
+        let length = value[end..].find(':').map_or(value.len(), |at| end + at);
+        format!("{}:{port}", &value[..length])
+    };
+    let servers = pairs.iter().filter(|(key, _)| key.starts_with("server."));
+    let named: Vec<String> = servers.map(|(_, value)| host(value)).collect();
+    Ok(if named.is_empty() { format!("localhost:{port}") } else { named.join(",") })
+}
+
 fn names(m: &Matches) -> Result<Vec<String>, String> {
-    let mut names: Vec<String> = match m.opt_str("cluster") {
-        Some(all) => vec![all],
-        None => {
+    let mut names: Vec<String> = match (m.opt_str("cluster"), m.opt_str("config")) {
+        (Some(all), _) => vec![all],
+        (None, Some(path)) => vec![cluster(&path)?],
+        (None, None) => {
             let all = m.opt_str("servers").unwrap_or_else(|| "localhost:2181".to_owned());
             all.split(',').map(str::to_owned).collect()
         }
     };
     if let Some(second) = m.opt_str("against") {
         if names.len() != 1 {
-            let why = "--against: it is set beside one server of --servers, or a --cluster";
+            let why = "--against: it is set beside one server of --servers, or a cluster";
             return Err(why.to_owned());
         }
         names.push(second);
