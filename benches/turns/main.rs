@@ -1,6 +1,6 @@
 //! The turn table: the longest turn of the server's reactor thread, in CPU time, for each of the
-//! heaviest things a client may ask for, in three runs. `cargo bench --bench turns`; `ZKD_BIN` names
-//! the server, `ZKD_SCENE` a part of the only scene's name; the last line is one JSON object.
+//! heaviest things a client may ask for, in three runs. `cargo bench --bench turns`; `ZKD_BIN`
+//! names the server, `ZKD_SCENE` a part of the only scene's name; the last line is one JSON object.
 
 #[path = "../../tests/rig/ports.rs"]
 mod ports;

@@ -3,7 +3,7 @@
 import os
 import time
 
-from .servers import again, ask_root, await_serving, first_answer, start_apache, start_zkd, zkbench
+from .servers import again, await_serving, get_root, first_answer, start_apache, start_zkd, zkbench
 
 
 def fill(args, server):
@@ -38,7 +38,7 @@ def cpu_seconds(pid):
 def restart(server, found):
     """The same data again, all of it in the page cache by then."""
     began = again(server)
-    found["restart_seconds"] = first_answer(server, began, ask_root)
+    found["restart_seconds"] = first_answer(server, began, get_root)
     found["restart_cpu_seconds"] = cpu_seconds(server.pid)
 
 

@@ -126,12 +126,12 @@ def longest_turn_us(server):
     return max(map(int, told), default=SLOW_TURN_US)
 
 
-def ask_root(link):
-    link.call("exists", Writer().buf("/").bool(False))
+def get_root(link):
+    link.call("getData", Writer().buf("/").bool(False))
 
 
 def await_serving(server):
-    first_answer(server, time.monotonic(), ask_root)
+    first_answer(server, time.monotonic(), get_root)
     return server
 
 

@@ -33,13 +33,18 @@ def under_snapshots(args, folder):
     server = await_serving(start_zkd(args.zkd, where, LINES))
     try:
         fill(args, server)
-        # Purge comes at the start, and finds what the filling left.
         again(server)
         await_serving(server)
-        before = snapshots(where)
+        before, seen, stop = set(snapshots(where)), set(), threading.Event()
+        purge = threading.Thread(target=purge_beside, args=(where, seen, stop))
         began = time.monotonic()
-        told = sets(args, server)
-        taken = [name for name in snapshots(where) if name not in before]
+        purge.start()
+        try:
+            told = sets(args, server)
+        finally:
+            stop.set()
+            purge.join()
+        taken = seen.union(snapshots(where)) - before
         bytes_each = max(os.path.getsize(path) for path in snapshots(where))
         period = (time.monotonic() - began) / max(len(taken), 1)
         turn_us = longest_turn_us(server)
@@ -65,6 +70,25 @@ def snapshots(where):
     folder = os.path.join(where, "version-2")
     names = [name for name in os.listdir(folder) if name.startswith("snapshot.")]
     return [os.path.join(folder, name) for name in names]
+
+
+def zxid(path):
+    return int(path.rsplit(".", 1)[1], 16)
+
+
+def purge_beside(where, seen, stop):
+    """The server's own purge comes once an hour. Here it is done every few seconds, as the script
+    that Apache has for it does: three snapshots stay, and the logs that they need."""
+    while not stop.wait(5):
+        found = sorted(snapshots(where), key=zxid)
+        seen.update(found)
+        oldest = zxid(found[-3:][0])
+        folder = os.path.join(where, "version-2")
+        logs = sorted((os.path.join(folder, name) for name in os.listdir(folder)
+                       if name.startswith("log.")), key=zxid)
+        gone = [log for log, after in zip(logs, logs[1:]) if zxid(after) <= oldest]
+        for path in found[:-3] + gone:
+            os.unlink(path)
 
 
 def bare(args, folder, bytes_each, period):
