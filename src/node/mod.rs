@@ -141,6 +141,8 @@ pub struct Node {
     unprepared_bytes: usize,
     /// Nodes that this turn's reads went through.
     visits: Cell<usize>,
+    /// Requests that waited and were taken up in this turn.
+    taken_up: usize,
     /// Of the log file that is written, for its size limit.
     log_bytes: u64,
     outstanding: Outstanding,
@@ -198,6 +200,7 @@ impl Node {
             inbox: VecDeque::new(),
             unprepared_bytes: 0,
             visits: Cell::new(0),
+            taken_up: 0,
             log_bytes: 0,
             outstanding: Outstanding::default(),
             snapshots: Snapshots::new(&settings, &mut rng, start.txns_behind),

@@ -14,6 +14,7 @@ impl Node {
         self.notice_stall(now);
         self.now = now;
         self.visits.set(0);
+        self.taken_up = 0;
         // What the turn before removed; it was long enough.
         self.state.give_back(limits::NODES_GIVEN_BACK_PER_TURN);
         for event in events {

@@ -69,7 +69,7 @@ impl Node {
     }
 
     fn prepare_waiting(&mut self, id: ConnId) {
-        while self.has_log_room() {
+        while self.has_log_room() && self.may_take_up() {
             let Some(conn) = self.conns.find(id) else { return };
             let Some(frame) = conn.order.take_unprepared() else { return };
             self.unprepared_bytes -= frame.len();
@@ -77,21 +77,29 @@ impl Node {
             let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return };
             let Some(op) = OpCode::from_number(header.op) else { return };
             self.propose_decoded(Self::origin_of(id, header), Request::read(op, body));
+            self.taken_up += 1;
         }
+        let is_log_behind = !self.has_log_room();
+        let Some(conn) = self.conns.find(id).filter(|conn| conn.order.has_unprepared()) else {
+            return;
+        };
+        conn.is_runnable = true;
         // The log is behind: nothing can be done before a sync ends, and until then the server
         // must be able to sleep.
-        if let Some(conn) = self.conns.find(id)
-            && conn.order.has_unprepared()
-        {
-            conn.is_runnable = true;
-            self.starved.push_back(id);
-        }
+        let waiting = if is_log_behind { &mut self.starved } else { &mut self.runnable };
+        waiting.push_back(id);
+    }
+
+    /// Whether this turn may take more of what waited.
+    fn may_take_up(&self) -> bool {
+        self.taken_up < limits::TAKEN_UP_PER_TURN
     }
 
     /// The server's own requests, in the order they arose.
     pub(super) fn run_inbox(&mut self) {
-        while self.has_log_room() {
+        while self.has_log_room() && self.may_take_up() {
             let Some(request) = self.inbox.pop_front() else { return };
+            self.taken_up += 1;
             match request {
                 // Whoever wanted it has gone while the log was behind.
                 ServerRequest::CreateSession { session, conn, .. }

@@ -5,7 +5,7 @@ use zkd::base::{ConnId, Instant, Now, SessionId, Ticket, WallMillis, Xid, Zxid};
 use zkd::client::{Call, NewNode};
 use zkd::config::Config;
 use zkd::disk::{Disk, StorageSettings};
-use zkd::history::{ChoreCommand, StorageEvent};
+use zkd::history::{ChoreCommand, StorageCommand, StorageEvent};
 use zkd::node::{Effect, Effects, Event, Node, Start};
 use zkd::proto::{Acl, CreateKind, CreateTxn, RequestHeader, Txn, TxnHeader, Writer};
 use zkd::state::{Applied, Mode, State, StateSettings};
@@ -440,4 +440,40 @@ fn what_a_slow_sync_held_back_is_applied_a_bounded_number_a_turn() {
         bench.turn(&[]);
     }
     assert_eq!(applied(&bench), count, "all is applied in the third");
+}
+
+/// What waited for the log is taken up over several turns once there is room.
+#[test]
+fn what_waited_for_the_log_is_taken_up_a_bounded_number_a_turn() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |config| {
+        config.limits.global_outstanding_limit = i32::MAX;
+    });
+    bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
+    bench.sync();
+    let large = vec![b'x'; limits::UNSYNCED_BYTES / 8];
+    for n in 0..8 {
+        let path = format!("/large{n}");
+        bench.ask(0, n + 1, &Call::Create(NewNode::persistent(&path, &large)));
+    }
+    let waiting = limits::TAKEN_UP_PER_TURN + 10;
+    for n in 0..waiting {
+        let path = format!("/n{n}");
+        bench.ask(0, n as i32 + 9, &Call::Create(NewNode::persistent(&path, b"")));
+    }
+    let appended = |bench: &Bench| {
+        bench.out.list.iter().find_map(|effect| match effect {
+            Effect::Storage(StorageCommand::Append { first, last, .. }) => {
+                Some(last.0 - first.0 + 1)
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(appended(&bench), None, "the log is behind");
+    bench.sync();
+    assert_eq!(appended(&bench), Some(limits::TAKEN_UP_PER_TURN as i64));
+    assert!(bench.node.wants_turn(), "there is more to take up");
+    bench.turn(&[]);
+    assert_eq!(appended(&bench), Some(10));
+    bench.sync();
+    assert!(bench.node.state().find(&format!("/n{}", waiting - 1)).is_some(), "all are applied");
 }
