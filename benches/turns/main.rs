@@ -6,6 +6,7 @@
 mod ports;
 mod rig;
 
+use std::thread;
 use std::time::Duration;
 
 use rig::Rig;
@@ -159,10 +160,18 @@ fn dump(rig: &mut Rig) -> (u64, u64) {
 
 fn connects(rig: &mut Rig) -> (u64, u64) {
     rig.longest(|rig| {
-        let dialled: Vec<Connection> = (0..10_000).map(|_| rig.dial()).collect();
-        let opened: Vec<Connection> =
-            dialled.into_iter().map(|connection| rig::open(connection, 20_000)).collect();
-        rig.many = opened;
+        let shared: &Rig = rig;
+        let crowd = || {
+            let dialled: Vec<Connection> = (0..1250).map(|_| shared.dial()).collect();
+            dialled.into_iter().map(|connection| rig::open(connection, 20_000)).collect()
+        };
+        rig.many = thread::scope(|scope| {
+            let crowds: Vec<_> = (0..8).map(|_| scope.spawn(crowd)).collect();
+            let opened = |crowd: thread::ScopedJoinHandle<'_, Vec<Connection>>| {
+                crowd.join().expect("all are served")
+            };
+            crowds.into_iter().flat_map(opened).collect()
+        });
     })
 }
 
@@ -172,7 +181,7 @@ fn cons(rig: &mut Rig) -> (u64, u64) {
 
 fn expiry(rig: &mut Rig) -> (u64, u64) {
     rig.many.clear();
-    rig.longest(|_| std::thread::sleep(Duration::from_secs(28)))
+    rig.longest(|_| thread::sleep(Duration::from_secs(28)))
 }
 
 fn snapshot(rig: &mut Rig) -> (u64, u64) {
