@@ -477,3 +477,20 @@ fn what_waited_for_the_log_is_taken_up_a_bounded_number_a_turn() {
     bench.sync();
     assert!(bench.node.state().find(&format!("/n{}", waiting - 1)).is_some(), "all are applied");
 }
+
+/// Requests that come before the session is there wait for it, but not any number of them.
+#[test]
+fn who_sends_thousands_of_requests_before_its_session_is_there_is_closed() {
+    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |_| {});
+    bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
+    let closes =
+        |bench: &Bench| bench.out.list.iter().any(|effect| matches!(effect, Effect::Close { .. }));
+    for _ in 0..limits::CONN_QUEUED_REQUESTS {
+        bench.ask(0, -2, &Call::Ping);
+        assert!(!closes(&bench), "so many may wait");
+    }
+    bench.ask(0, -2, &Call::Ping);
+    assert!(closes(&bench), "one more is too much");
+    bench.sync();
+    assert_eq!(bench.out.arena, b"", "nobody is there to be welcomed");
+}

@@ -289,12 +289,14 @@ fn a_hundred_thousand_connects_and_drops_leave_a_server_that_answers() {
 }
 
 #[test]
-fn thousands_of_requests_behind_a_connect_request_cost_one_connection() {
+fn thousands_of_requests_behind_a_connect_request_cost_at_most_one_connection() {
     let witness = Witness::start("");
     let mut stream = witness.server.dial();
     let pings: Vec<u8> = (0..20_000).flat_map(|_| request(-2, 11, &[])).collect();
-    // It may be closed before all of it is sent.
+    // It may be closed before all of it is sent: too much waits for the session. Where that is
+    // there soon enough, all are answered.
     let _ = stream.write_all(&[hello(), pings].concat());
+    let _ = stream.shutdown(std::net::Shutdown::Write);
     let answer = read_all(&mut stream);
     assert!(answer.is_empty() || answer.len() >= 41, "half a handshake: {answer:?}");
     witness.end();
