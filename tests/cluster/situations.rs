@@ -418,15 +418,21 @@ fn a_new_client_gets_its_session_though_the_log_is_behind() {
     assert!(session_in.is_some_and(|round| round < 15), "{session_in:?}");
 }
 
-/// A sync that hangs holds thousands of writes back. They are applied over several turns, in
-/// order, and between them others are heard.
-#[test]
-fn what_a_slow_sync_held_back_is_applied_a_bounded_number_a_turn() {
+/// Its session is there, and it may have any number of requests under way.
+fn with_an_eager_client() -> Bench {
     let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |config| {
         config.limits.global_outstanding_limit = i32::MAX;
     });
     bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
     bench.sync();
+    bench
+}
+
+/// A sync that hangs holds thousands of writes back. They are applied over several turns, in
+/// order, and between them others are heard.
+#[test]
+fn what_a_slow_sync_held_back_is_applied_a_bounded_number_a_turn() {
+    let mut bench = with_an_eager_client();
     let count = limits::APPLIES_PER_TURN * 2 + 10;
     for n in 0..count {
         let path = format!("/n{n}");
@@ -445,11 +451,7 @@ fn what_a_slow_sync_held_back_is_applied_a_bounded_number_a_turn() {
 /// What waited for the log is taken up over several turns once there is room.
 #[test]
 fn what_waited_for_the_log_is_taken_up_a_bounded_number_a_turn() {
-    let mut bench = Bench::new(State::new(&StateSettings::default()), 0, |config| {
-        config.limits.global_outstanding_limit = i32::MAX;
-    });
-    bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
-    bench.sync();
+    let mut bench = with_an_eager_client();
     let large = vec![b'x'; limits::UNSYNCED_BYTES / 8];
     for n in 0..8 {
         let path = format!("/large{n}");
