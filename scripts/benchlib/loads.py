@@ -13,8 +13,9 @@ CLOSED = [
     ("80 % reads, 50 x 20", "--op get=80,set=20 --sessions 50 --depth 20", (0.15, 1.29), None),
     ("get, 50 x 1", "--op get --sessions 50 --depth 1", (0.45, 1.65), None),
 ]
-# What a bare echo of the same bytes costs its server, for those that only read.
-ECHOES = {"get, 50 sessions x 20 deep": (50, 20), "get, 50 x 1": (50, 1)}
+# For those that only read, and so wait for system calls alone: sessions, depth, and what a bare
+# echo of the same bytes costs its server where the wanted CPU was set.
+ECHOES = {"get, 50 sessions x 20 deep": (50, 20, 0.03), "get, 50 x 1": (50, 1, 0.34)}
 
 
 def short(told):
@@ -26,10 +27,22 @@ def short(told):
     return {**kept, "latency_us": keep}
 
 
-def echo(args, sessions, depth):
-    line = f"floor --sessions {sessions} --depth {depth} --count {args.count}"
-    told = zkbench(args, f"{line} --seconds {args.seconds} --syncs 1")["echo"]
-    return {name: told[name] for name in ("server_cpu_per_100k", "per_second")}
+def echo(args, zkd, sessions, depth):
+    """The echo and zkd in turn: CPU of both, since a machine does not cost the same all the time."""
+    bound = f"--sessions {sessions} --depth {depth} --count {args.count} --seconds {args.seconds}"
+    found = {"echo": [], "zkd": []}
+    for _ in range(args.pairs):
+        found["echo"].append(zkbench(args, f"floor {bound} --syncs 1")["echo"])
+        line = f"load {bound} --op get --server {zkd.address} --server-pid {zkd.pid}"
+        found["zkd"].append(zkbench(args, line)["targets"][0])
+    cpu = {name: statistics.mean(one["server_cpu_per_100k"] for one in all)
+           for name, all in found.items()}
+    return {
+        "server_cpu_per_100k": cpu["echo"],
+        "zkd_cpu_per_100k": cpu["zkd"],
+        "ratio": cpu["zkd"] / max(cpu["echo"], 1e-9),
+        "per_second": statistics.median(one["per_second"] for one in found["echo"]),
+    }
 
 
 def closed(args, zkd, apache):
@@ -47,7 +60,9 @@ def closed(args, zkd, apache):
             "wanted_rate": rate,
         }
         if name in ECHOES:
-            row["echo"] = echo(args, *ECHOES[name])
+            sessions, depth, there = ECHOES[name]
+            row["echo"] = echo(args, zkd, sessions, depth)
+            row["wanted_over_echo"] = cpu / there
         rows.append(row)
         print(
             f"{name}: CPU {ours['server_cpu_per_100k']:.3f} (Apache "

@@ -13,7 +13,7 @@ pub const READ_COST_BYTES: usize = 512;
 
 /// What each request in them counts besides its own bytes: a write takes some microseconds, however
 /// short it is.
-pub const REQUEST_COST_BYTES: usize = 384;
+pub const REQUEST_COST_BYTES: usize = 1024;
 
 /// Bytes read from one connection in one turn: no client may fill a whole turn, and those of small
 /// requests are not counted before they are read.
@@ -21,11 +21,11 @@ pub const CONN_INPUT_BYTES: usize = 32 * 1024;
 
 /// Writes that waited for the log, and requests of the server's own, that one turn takes up
 /// besides those it has read.
-pub const TAKEN_UP_PER_TURN: usize = 1024;
+pub const TAKEN_UP_PER_TURN: usize = 512;
 
 /// Txns applied in one turn, at some microseconds each. More than a turn reads, so that what a slow
 /// sync has held back is caught up with.
-pub const APPLIES_PER_TURN: usize = 2048;
+pub const APPLIES_PER_TURN: usize = 1024;
 
 /// Reply bytes of one turn. Past it the turn ends and the rest runs in the next one.
 pub const TURN_ARENA_BYTES: usize = 4 * 1024 * 1024;

@@ -18,7 +18,8 @@ pub(super) fn count_writes(metrics: &mut ServerMetrics, state: &State, changes: 
             Change::Deleted { path, .. } => (path, None),
             _ => continue,
         };
-        let Some(name) = namespace(path) else { continue };
+        let name = namespace(path.as_bytes()).and_then(|name| std::str::from_utf8(name).ok());
+        let Some(name) = name else { continue };
         if last.as_ref().is_none_or(|(known, _)| *known != name) {
             last = metrics.write_per_namespace.at(name).map(|summary| (name, summary));
         }
@@ -42,11 +43,8 @@ pub(super) fn count_read(metrics: &mut ServerMetrics, op: OpCode, body: &[u8], r
         OpCode::MultiRead => return count_multi_read(metrics, body, reply),
         _ => return,
     };
-    let path = body.split_first_chunk::<4>().and_then(|(length, rest)| {
-        let path = rest.get(..u32::from_be_bytes(*length) as usize)?;
-        std::str::from_utf8(path).ok()
-    });
-    if let Some(path) = path {
+    let path = body.split_first_chunk::<4>();
+    if let Some(path) = path.and_then(|(n, rest)| rest.get(..u32::from_be_bytes(*n) as usize)) {
         observe_read(metrics, path, content);
     }
 }
@@ -60,7 +58,7 @@ fn count_multi_read(metrics: &mut ServerMetrics, body: &[u8], reply: &[u8]) {
         if let MultiOp::GetData { path } | MultiOp::GetChildren { path } = op
             && let (Some(path), Some(content)) = (path, content)
         {
-            observe_read(metrics, path, content);
+            observe_read(metrics, path.as_bytes(), content);
         }
     }
 }
@@ -82,16 +80,17 @@ fn read_content(results: &mut Reader<'_>) -> Result<Option<usize>, DecodeError> 
     }
 }
 
-fn observe_read(metrics: &mut ServerMetrics, path: &str, content: usize) {
-    if let Some(summary) = namespace(path).and_then(|n| metrics.read_per_namespace.at(n)) {
+fn observe_read(metrics: &mut ServerMetrics, path: &[u8], content: usize) {
+    let name = namespace(path).and_then(|name| std::str::from_utf8(name).ok());
+    if let Some(summary) = name.and_then(|name| metrics.read_per_namespace.at(name)) {
         summary.observe((path.len() + content + STAT) as u64);
     }
 }
 
 /// The first part of a path; the root has none.
-fn namespace(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix('/')?;
-    let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+fn namespace(path: &[u8]) -> Option<&[u8]> {
+    let rest = path.strip_prefix(b"/")?;
+    let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     Some(&rest[..end]).filter(|name| !name.is_empty())
 }
 

@@ -2,6 +2,8 @@
 
 use crate::base::{Instant, Now, limits};
 use crate::history::StorageEvent;
+use crate::proto::leading_path;
+use crate::state::WARM_NODES;
 
 use super::seam::{Effect, Effects, Event};
 use super::{Life, Node};
@@ -26,8 +28,13 @@ impl Node {
         self.commit(out);
         // The server's own requests before those who always have more to write.
         self.run_inbox();
-        for event in events {
-            self.on_event(event, out);
+        for group in events.chunks(WARM_NODES) {
+            if group.len() > 1 {
+                self.state.warm(group.iter().filter_map(path_of));
+            }
+            for event in group {
+                self.on_event(event, out);
+            }
         }
         self.run_throttled(out);
         self.run_leftovers(out);
@@ -151,3 +158,11 @@ const LOOK_UP_MS: u64 = 500;
 
 /// Lateness below this is scheduling noise and within the expiry's own coarseness.
 const STALL_NS: u64 = 500_000_000;
+
+/// The path that an event will look for.
+fn path_of<'a>(event: &'a Event<'_>) -> Option<&'a [u8]> {
+    match event {
+        Event::Frame { body, .. } => leading_path(body),
+        _ => None,
+    }
+}

@@ -29,6 +29,7 @@ pub use paths::PathList;
 pub use reply::{
     EventKind, KeeperState, ReplyHeader, Stat, begin_frame, end_frame, write_event, write_reply,
 };
+pub use request::leading_path;
 pub use request::{
     AddWatchMode, Create, CreateKind, CreateMode, OpCode, Request, RequestHeader, SetWatches,
 };

@@ -46,18 +46,16 @@ pub struct Stat {
 impl Stat {
     pub const BYTES: usize = 68;
 
+    /// In one piece: it is in nearly every reply.
     pub fn write(&self, out: &mut impl Writer) {
-        out.put_i64(self.czxid.0);
-        out.put_i64(self.mzxid.0);
-        out.put_i64(self.ctime);
-        out.put_i64(self.mtime);
-        out.put_i32(self.version);
-        out.put_i32(self.cversion);
-        out.put_i32(self.aversion);
-        out.put_i64(self.ephemeral_owner);
-        out.put_i32(self.data_length);
-        out.put_i32(self.num_children);
-        out.put_i64(self.pzxid.0);
+        let mut bytes = [0; Stat::BYTES];
+        let times = [self.czxid.0, self.mzxid.0, self.ctime, self.mtime];
+        put_longs(&mut bytes[..32], times);
+        put_ints(&mut bytes[32..44], [self.version, self.cversion, self.aversion]);
+        put_longs(&mut bytes[44..52], [self.ephemeral_owner]);
+        put_ints(&mut bytes[52..60], [self.data_length, self.num_children]);
+        put_longs(&mut bytes[60..], [self.pzxid.0]);
+        out.put_slice(&bytes);
     }
 
     pub fn read(r: &mut Reader<'_>) -> Result<Stat, DecodeError> {
@@ -74,6 +72,18 @@ impl Stat {
             num_children: r.i32()?,
             pzxid: Zxid(r.i64()?),
         })
+    }
+}
+
+fn put_longs<const N: usize>(bytes: &mut [u8], values: [i64; N]) {
+    for (place, value) in bytes.chunks_exact_mut(8).zip(values) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn put_ints<const N: usize>(bytes: &mut [u8], values: [i32; N]) {
+    for (place, value) in bytes.chunks_exact_mut(4).zip(values) {
+        place.copy_from_slice(&value.to_be_bytes());
     }
 }
 

@@ -403,3 +403,21 @@ fn read_set_watches<'a>(r: &mut Reader<'a>, two: bool) -> Result<SetWatches<'a>,
         persistent_recursive: if two { list(r)? } else { Vec::new() },
     })
 }
+/// The path at the beginning of a request that has one there and asks for its node. `frame` is
+/// anything that a client sent.
+pub fn leading_path(frame: &[u8]) -> Option<&[u8]> {
+    let (op, rest) = frame.get(4..)?.split_first_chunk::<4>()?;
+    let has_path = matches!(
+        OpCode::from_number(i32::from_be_bytes(*op))?,
+        OpCode::Exists
+            | OpCode::GetData
+            | OpCode::SetData
+            | OpCode::GetAcl
+            | OpCode::SetAcl
+            | OpCode::GetChildren
+            | OpCode::GetChildren2
+            | OpCode::Delete
+    );
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    rest.get(..u32::from_be_bytes(*length) as usize).filter(|_| has_path)
+}

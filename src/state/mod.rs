@@ -177,7 +177,7 @@ impl State {
     }
 
     /// Makes looks for these paths, up to `WARM_NODES`, wait less.
-    pub fn warm<'a>(&self, paths: impl Iterator<Item = &'a str>) {
+    pub fn warm<'a>(&self, paths: impl Iterator<Item = &'a [u8]>) {
         self.nodes.warm_paths(paths);
     }
 

@@ -119,10 +119,10 @@ impl Nodes {
 
     /// Ahead of looks for some paths: brings the memory that they read nearer. Reads that wait for
     /// nothing of each other wait for memory together.
-    pub fn warm_paths<'a>(&self, paths: impl Iterator<Item = &'a str>) {
+    pub fn warm_paths<'a>(&self, paths: impl Iterator<Item = &'a [u8]>) {
         let (mut hashes, mut count) = ([0; WARM_NODES], 0);
         for (path, hash) in paths.zip(&mut hashes) {
-            *hash = self.hash_of_path(path.strip_prefix('/').unwrap_or(path).as_bytes());
+            *hash = self.hash_of_path(path.strip_prefix(b"/").unwrap_or(path));
             count += 1;
         }
         for hash in &hashes[..count] {

@@ -334,7 +334,7 @@ impl Tree for State {
     }
 
     fn expect<S: AsRef<str>>(&self, paths: &[S]) {
-        self.warm(paths.iter().map(AsRef::as_ref));
+        self.warm(paths.iter().map(|path| path.as_ref().as_bytes()));
     }
 }
 
