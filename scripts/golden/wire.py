@@ -99,7 +99,15 @@ class Conn:
         head = struct.pack(">i", len(body) if count is None else count)
         groups = [self.masked(group) for group in writer.groups]
         self.t.line(f"> {self.name}", [head.hex(), *groups], comment)
-        self.socket.sendall(head + body)
+        self.send_all(head + body)
+
+    def send_all(self, data):
+        """A server may close on a length alone, with the rest still on its way: what comes
+        next shows that, so it is no failure here."""
+        try:
+            self.socket.sendall(data)
+        except (ConnectionResetError, BrokenPipeError):
+            pass
 
     def masked(self, group):
         """What we send may name a session or a password that the server gave us."""
@@ -113,7 +121,7 @@ class Conn:
 
     def send_bytes(self, data, comment):
         self.t.line(f"> {self.name}", [data.hex()], comment)
-        self.socket.sendall(data)
+        self.send_all(data)
 
     def read(self, count):
         while len(self.pending) < count:

@@ -3,8 +3,8 @@
 /// `jute.maxbuffer`: the largest frame a client may send, as Java.
 pub const JUTE_MAX_BUFFER: usize = 0xf_ffff;
 
-/// Bytes read from all connections in one turn: what one turn may copy, decode and answer while
-/// staying well under a millisecond or two of CPU.
+/// Bytes read from all connections in one turn: what one turn may copy and decode beside the
+/// requests it answers, which `REQUEST_COST_BYTES` holds to a few milliseconds of CPU.
 pub const TURN_INPUT_BYTES: usize = 512 * 1024;
 
 /// What a read counts of them at least: the call costs as much as these bytes, and ten thousand
