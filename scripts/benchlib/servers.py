@@ -119,9 +119,15 @@ def first_answer(server, began, ask):
     sys.exit(f"bench-vs-apache: {server.name} does not serve; see {server.folder}/server.log")
 
 
-def longest_turn_us(server):
-    """Of CPU, since `again`; at least what is told at all."""
+def log_size(server):
+    """Of the log since `again`."""
+    return os.path.getsize(os.path.join(server.folder, "again.log"))
+
+
+def longest_turn_us(server, log_from):
+    """Of CPU, in the log from there on; at least what is told at all."""
     with open(os.path.join(server.folder, "again.log"), errors="replace") as log:
+        log.seek(log_from)
         told = re.findall(r"A turn took (\d+) us of CPU", log.read())
     return max(map(int, told), default=SLOW_TURN_US)
 
