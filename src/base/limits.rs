@@ -13,19 +13,19 @@ pub const READ_COST_BYTES: usize = 512;
 
 /// What each request in them counts besides its own bytes: a write takes some microseconds, however
 /// short it is.
-pub const REQUEST_COST_BYTES: usize = 2048;
+pub const REQUEST_COST_BYTES: usize = 3072;
 
 /// Bytes read from one connection in one turn: no client may fill a whole turn, and those of small
 /// requests are not counted before they are read.
-pub const CONN_INPUT_BYTES: usize = 32 * 1024;
+pub const CONN_INPUT_BYTES: usize = 16 * 1024;
 
 /// Writes that waited for the log, and requests of the server's own, that one turn takes up
 /// besides those it has read.
-pub const TAKEN_UP_PER_TURN: usize = 256;
+pub const TAKEN_UP_PER_TURN: usize = 128;
 
 /// Txns applied in one turn, at some microseconds each. More than a turn reads, so that what a slow
 /// sync has held back is caught up with.
-pub const APPLIES_PER_TURN: usize = 384;
+pub const APPLIES_PER_TURN: usize = 288;
 
 /// Reply bytes of one turn. Past it the turn ends and the rest runs in the next one.
 pub const TURN_ARENA_BYTES: usize = 4 * 1024 * 1024;
@@ -98,7 +98,7 @@ pub const KERBEROS_ASK_BYTES: usize = 256;
 pub const KERBEROS_EXCHANGES: usize = 16_384;
 
 /// Nodes a snapshot cursor emits in one turn: small beside what clients may ask of it.
-pub const SNAPSHOT_NODES_PER_TURN: usize = 200;
+pub const SNAPSHOT_NODES_PER_TURN: usize = 100;
 
 /// Bytes after which it stops short of them: a thousand of the largest nodes are a gigabyte.
 pub const SNAPSHOT_BYTES_PER_TURN: usize = 1024 * 1024;
@@ -118,7 +118,7 @@ pub const REAP_LOOKS_PER_TURN: usize = 5000;
 pub const REAP_CATCH_UP_MS: u64 = 1000;
 
 /// Sessions the expiry may close in one turn; the rest of the bucket follows in the next turns.
-pub const EXPIRIES_PER_TURN: usize = 100;
+pub const EXPIRIES_PER_TURN: usize = 64;
 
 /// A setWatches longer than this goes through its paths in slices of so many, some tenths of a
 /// microsecond each.
@@ -126,7 +126,7 @@ pub const SET_WATCHES_AT_ONCE_BYTES: usize = 64 * 1024;
 pub const SET_WATCHES_PATHS_PER_TURN: usize = 4096;
 
 /// Connections written to in one turn, some ten microseconds each.
-pub const WRITES_PER_TURN: usize = 96;
+pub const WRITES_PER_TURN: usize = 64;
 
 /// Bytes that wait for the next turn's writes in one piece of memory, what many receive only once.
 /// What is beyond waits with its connection.
