@@ -17,8 +17,8 @@ use zkd::proto::CreateMode;
 /// None may be longer, but for what the protocol makes one step.
 const LIMIT_US: u64 = 5_000;
 
-/// Each run begins with a new server. The table tells the least: what the work itself takes comes in
-/// every run, and what a shared machine takes away for some milliseconds counts as CPU too.
+/// Each run begins with a new server. The table tells the least: what the work itself takes comes
+/// in every run, and what a shared machine takes away for some milliseconds counts as CPU too.
 const RUNS: usize = 3;
 
 fn main() {
