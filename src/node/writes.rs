@@ -163,9 +163,9 @@ impl Node {
         ticket
     }
 
-    /// Hands this turn's records to the log.
+    /// Hands the records of this turn to the log, and those that earlier ones left.
     pub(super) fn flush(&mut self, out: &mut Effects) {
-        if !self.leading.is_batching() {
+        if !self.leading.is_batching() || self.leading.is_gathering() {
             return;
         }
         let (txns, bytes) = self.leading.batch_size();

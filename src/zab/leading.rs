@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::base::{Ticket, Zxid};
+use crate::base::{Ticket, Zxid, limits};
 use crate::history::{self, StorageCommand};
 use crate::proto::{Txn, TxnDigest, TxnHeader};
 
@@ -39,7 +39,7 @@ struct Unsynced {
 pub struct Leading<O> {
     progress: Progress,
     pending: VecDeque<Proposal<O>>,
-    /// This turn's records, and the first zxid among them.
+    /// The records that are not handed over yet, and the first zxid among them.
     batch: Vec<u8>,
     batch_first: Option<Zxid>,
     batch_count: u64,
@@ -75,7 +75,7 @@ impl<O> Leading<O> {
         Zxid(self.progress.logged.0 + 1)
     }
 
-    /// Appends a txn to this turn's records.
+    /// Appends a txn to the records of the next append.
     pub fn propose(&mut self, proposal: Proposal<O>) {
         let zxid = proposal.header.zxid;
         assert_eq!(zxid, self.next_zxid(), "proposals are gapless");
@@ -92,7 +92,7 @@ impl<O> Leading<O> {
         self.roll = true;
     }
 
-    /// This turn's records as one append; `ticket` numbers it.
+    /// What was gathered as one append; `ticket` numbers it.
     pub fn flush(&mut self, ticket: Ticket) -> Option<StorageCommand> {
         let first = self.batch_first.take()?;
         let last = self.progress.logged;
@@ -105,12 +105,12 @@ impl<O> Leading<O> {
         Some(StorageCommand::Append { ticket, first, last, bytes, roll })
     }
 
-    /// How many records this turn has so far, and their bytes.
+    /// How many records wait for `flush`, and their bytes.
     pub fn batch_size(&self) -> (u64, u64) {
         (self.batch_count, self.batch.len() as u64)
     }
 
-    /// Whether records of this turn wait for `flush`.
+    /// Whether records wait for `flush`.
     pub fn is_batching(&self) -> bool {
         self.batch_first.is_some()
     }
@@ -118,6 +118,15 @@ impl<O> Leading<O> {
     /// Log bytes handed over or about to be, and not yet durable.
     pub fn unsynced_bytes(&self) -> usize {
         self.unsynced_bytes + self.batch.len()
+    }
+
+    /// The sync under way covers so many records that those of the next turns had better wait for
+    /// its end and share the one behind it: a sync costs the same, whatever it covers. Under few
+    /// writes nothing waits.
+    pub fn is_gathering(&self) -> bool {
+        let Some(under_way) = self.unsynced.front() else { return false };
+        under_way.last.0 - self.progress.durable.0 >= limits::GATHERING_RECORDS
+            && self.batch.len() < limits::GATHERED_BYTES
     }
 
     /// Appends are under way.
@@ -175,5 +184,59 @@ impl<O> Leading<O> {
                 .all(|(a, b)| a.ticket < b.ticket),
             "tickets rise"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SessionId, WallMillis};
+
+    fn propose(leading: &mut Leading<()>, count: i64) {
+        for _ in 0..count {
+            let zxid = leading.next_zxid();
+            let header = TxnHeader { session: SessionId(1), cxid: 0, zxid, time: WallMillis(0) };
+            leading.propose(Proposal {
+                header,
+                txn: Txn::Error { code: 0 },
+                digest: None,
+                origin: (),
+            });
+        }
+    }
+
+    fn flushed(count: i64) -> Leading<()> {
+        let mut leading = Leading::new(Zxid(5), Zxid(5));
+        propose(&mut leading, count);
+        assert!(!leading.is_gathering(), "no sync is under way");
+        assert!(leading.flush(Ticket(1)).is_some());
+        leading
+    }
+
+    #[test]
+    fn behind_a_sync_of_many_records_others_wait_for_its_end() {
+        let mut leading = flushed(limits::GATHERING_RECORDS);
+        propose(&mut leading, 1);
+        assert!(leading.is_gathering());
+        leading.on_durable(Ticket(1));
+        assert!(leading.is_batching() && !leading.is_gathering());
+        leading.check();
+    }
+
+    #[test]
+    fn behind_a_sync_of_few_records_nothing_waits() {
+        let mut leading = flushed(limits::GATHERING_RECORDS - 1);
+        propose(&mut leading, limits::GATHERING_RECORDS);
+        assert!(!leading.is_gathering());
+    }
+
+    #[test]
+    fn what_is_gathered_has_a_bound() {
+        let mut leading = flushed(limits::GATHERING_RECORDS);
+        while leading.batch_size().1 < limits::GATHERED_BYTES as u64 {
+            assert!(leading.is_gathering());
+            propose(&mut leading, 1);
+        }
+        assert!(!leading.is_gathering());
     }
 }
