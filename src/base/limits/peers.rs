@@ -1,0 +1,1 @@
+//! What peers may cost, each bound with its reason.
