@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 
 use crate::base::{SessionId, Zxid};
 use crate::state::{AclList, NodeStat};
@@ -81,12 +82,17 @@ impl Overlay {
             .tree_digest
             .wrapping_sub(u64::from(old_digest))
             .wrapping_add(u64::from(new_digest));
-        let path: Arc<str> = match self.changes.get_key_value(path) {
-            Some((known, _)) => Arc::clone(known),
-            None => Arc::from(path),
-        };
         let change = Change { zxid: self.zxid, record };
-        let before = self.changes.insert(Arc::clone(&path), change);
+        let (path, before) = match self.changes.entry_ref(path) {
+            EntryRef::Occupied(mut known) => {
+                let before = known.insert(change);
+                (Arc::clone(known.key()), Some(before))
+            }
+            EntryRef::Vacant(place) => {
+                let known = place.insert_entry(change);
+                (Arc::clone(known.key()), None)
+            }
+        };
         // A second change by one txn replaces its first; the order holds one entry of both.
         if before.as_ref().is_none_or(|b| b.zxid != self.zxid) {
             self.order.push_back((self.zxid, Arc::clone(&path)));
@@ -133,8 +139,10 @@ impl Overlay {
         self.displaced.clear();
         while self.order.front().is_some_and(|(changed, _)| *changed <= zxid) {
             let Some((changed, path)) = self.order.pop_front() else { return };
-            if self.changes.get(&path).is_some_and(|change| change.zxid == changed) {
-                self.changes.remove(&path);
+            if let EntryRef::Occupied(change) = self.changes.entry_ref(&*path)
+                && change.get().zxid == changed
+            {
+                change.remove();
             }
         }
         while self.closing_order.front().is_some_and(|(closed, _)| *closed <= zxid) {

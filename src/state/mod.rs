@@ -17,6 +17,7 @@ mod loader;
 mod nodes;
 mod owner;
 mod quota;
+mod recent;
 mod slab;
 mod snapshot;
 mod table;

@@ -9,6 +9,7 @@ use foldhash::fast::FoldHasher;
 
 use crate::base::Zxid;
 
+use super::recent::{Mark, Recent};
 use super::slab::Slab;
 use super::table::IdTable;
 use super::{NodeId, NodeStat};
@@ -66,6 +67,7 @@ pub(super) struct Nodes {
     slab: Slab<Node>,
     rare: Slab<Rare>,
     table: IdTable,
+    recent: Recent,
     seed: u64,
     shared_seed: SharedSeed,
     /// Slots that still hold the content of a node that went. To give back the memory of a hundred
@@ -80,6 +82,7 @@ impl Nodes {
             slab: Slab::new(),
             rare: Slab::new(),
             table: IdTable::new(),
+            recent: Recent::new(),
             seed,
             shared_seed: SharedSeed::from_u64(seed.rotate_left(32) ^ 0x5a4b_534e),
             buried: Vec::new(),
@@ -113,21 +116,39 @@ impl Nodes {
             return Some(ROOT);
         }
         let path = path.strip_prefix('/')?.as_bytes();
+        let mark = Mark::of(path);
+        let guess = self.recent.guess(mark);
+        if guess.is_some_and(|id| !self.is_vacant(id) && self.is_at(id, path)) {
+            return guess;
+        }
         let hash = self.hash_of_path(path);
-        self.table.find(hash, |id| self.slab.at(id).hash == hash && self.is_at(id, path))
+        let is_it = |id| self.slab.at(id).hash == hash && self.is_at(id, path);
+        let found = self.table.find(hash, is_it)?;
+        self.recent.note(mark, found);
+        Some(found)
     }
 
     /// Ahead of looks for some paths: brings the memory that they read nearer. Reads that wait for
     /// nothing of each other wait for memory together.
     pub fn warm_paths<'a>(&self, paths: impl Iterator<Item = &'a [u8]>) {
-        let (mut hashes, mut count) = ([0; WARM_NODES], 0);
-        for (path, hash) in paths.zip(&mut hashes) {
-            *hash = self.hash_of_path(path.strip_prefix(b"/").unwrap_or(path));
+        let (mut expected, mut count) = ([(Mark::default(), Ok(NONE)); WARM_NODES], 0);
+        for (path, expected) in paths.zip(&mut expected) {
+            let path = path.strip_prefix(b"/").unwrap_or(path);
+            let mark = Mark::of(path);
+            *expected = (mark, self.recent.guess(mark).ok_or_else(|| self.hash_of_path(path)));
             count += 1;
         }
-        for hash in &hashes[..count] {
-            let id = self.table.find(*hash, |id| self.slab.at(id).hash == *hash);
-            black_box(id.and_then(|id| self.slab.at(id).content.first()));
+        for (mark, guess) in &expected[..count] {
+            let id = guess.or_else(|hash| {
+                let found = self.table.find(hash, |id| self.slab.at(id).hash == hash).ok_or(())?;
+                self.recent.note(*mark, found);
+                Ok::<u32, ()>(found)
+            });
+            if let Ok(id) = id {
+                let node = self.slab.at(id);
+                let rare = (node.rare != NONE).then(|| self.rare.at(node.rare).mzxid);
+                black_box((node.content.first(), rare));
+            }
         }
     }
 

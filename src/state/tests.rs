@@ -252,6 +252,24 @@ proptest! {
     }
 
     #[test]
+    fn a_path_is_found_where_it_is_now(wishes in prop::collection::vec(wish(), 1..120)) {
+        let (mut leader, mut state) = (Leader::new(), State::new(&SETTINGS));
+        let mut known = std::collections::BTreeSet::new();
+        for wish in &wishes {
+            let (header, txn) = leader.txn(wish);
+            state.apply(&header, &txn, Mode::Exact, &mut Applied::default());
+            known.extend(leader.model.nodes.keys().cloned());
+            state.warm(known.iter().take(WARM_NODES).map(String::as_bytes));
+            // Those that were deleted, too; some have left their place to others.
+            for path in &known {
+                let found = state.node_at(path).map(|node| node.path());
+                let there = leader.model.nodes.contains_key(path).then(|| path.clone());
+                prop_assert_eq!(found, there);
+            }
+        }
+    }
+
+    #[test]
     fn an_image_taken_among_txns_is_that_of_its_beginning(
         before in prop::collection::vec(wish(), 1..60),
         during in prop::collection::vec((wish(), 0..4_usize), 1..60),
