@@ -54,9 +54,12 @@ def by_zkbench(args, server, bound):
     return told["targets"][0]["per_second"]
 
 
-def agreement(args, folder):
+def look_for_load_gen():
     if not os.path.exists(LOAD_GEN):
         sys.exit("bench-vs-apache: load_gen is not there: install Debian's zookeeper-bin")
+
+
+def agreement(args, folder):
     where = os.path.join(folder, "apache-agreement")
     server = start_apache(args.apache, where, "-Dzookeeper.globalOutstandingLimit=1")
     try:
