@@ -200,3 +200,7 @@ pub const METRIC_KEYS: usize = 1000;
 
 /// Lines a rate-limited warning may write each second and kind.
 pub const WARNINGS_PER_SECOND: u32 = 5;
+
+/// Voters of one configuration: who has acknowledged a proposal is a bit each in one word. More
+/// than nine are rarely useful, since each write waits for most of them.
+pub const VOTERS: usize = 64;
