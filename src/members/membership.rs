@@ -7,7 +7,7 @@ use crate::base::{ServerId, limits};
 
 use super::java_order;
 use super::spec::contradicts;
-use super::{HostPort, Member, MemberSpec, MembersError, Role, Verifier};
+use super::{HostPort, Member, MemberSpec, MembersError, Quorums, Role, Verifier};
 
 /// The servers of an ensemble. A configuration of a higher version replaces one of a lower.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,12 @@ impl Membership {
             (*server, Member { group: *group, weight: self.weight(*server), votes })
         };
         Verifier::Groups { members: grouping.groups.iter().map(member).collect() }
+    }
+
+    /// What is enough beside the last configuration that was proposed, while that one is newer.
+    pub fn quorums(&self, last_seen: Option<&Membership>) -> Quorums {
+        let next = last_seen.filter(|last_seen| last_seen.version > self.version);
+        Quorums { current: self.verifier(), next: next.map(Membership::verifier) }
     }
 
     /// Apache's equality: a version stands for one configuration; of two versions the members and

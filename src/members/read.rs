@@ -1,6 +1,6 @@
 //! Keys and values to a [`Membership`], with Apache's checks in Apache's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::ServerId;
 
@@ -147,7 +147,7 @@ struct Lines {
     grouping: Grouping,
     seen: Seen,
     /// Groups that had a line.
-    groups: Vec<i64>,
+    groups: BTreeSet<i64>,
 }
 
 impl Lines {
@@ -163,10 +163,9 @@ impl Lines {
 
     fn on_group(&mut self, key: &str, value: &str) -> Result<(), String> {
         let group = id_in(key)?;
-        if self.groups.contains(&group) {
+        if !self.groups.insert(group) {
             return Err(said_twice("group", group));
         }
-        self.groups.push(group);
         let ids = split(value, ':');
         // Java would count a group that nobody is in, and that no text of its own shows.
         if ids.is_empty() {
