@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::base::{ServerId, limits};
+use crate::base::ServerId;
 
 use super::java_order;
 use super::spec::contradicts;
@@ -176,15 +176,10 @@ impl Membership {
         let (voters, observers) = (self.voters().count(), self.observers().count());
         let reason = match (voters, observers) {
             (0, _) if !standalone_enabled => {
-                "standaloneEnabled = false then number of participants should be >0".to_owned()
+                "standaloneEnabled = false then number of participants should be >0"
             }
-            (0, 1..) => "Observers w/o participants is an invalid configuration".to_owned(),
-            (1, 1..) if standalone_enabled => {
-                "Observers w/o quorum is an invalid configuration".to_owned()
-            }
-            _ if voters > limits::VOTERS => {
-                format!("{voters} servers vote; {} are the most", limits::VOTERS)
-            }
+            (0, 1..) => "Observers w/o participants is an invalid configuration",
+            (1, 1..) if standalone_enabled => "Observers w/o quorum is an invalid configuration",
             _ => return Ok(()),
         };
         Err(MembersError::of_whole(reason))

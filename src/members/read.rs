@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::ServerId;
+use crate::base::{ServerId, limits};
 
 use super::membership::Seen;
 use super::spec::split;
@@ -134,6 +134,11 @@ fn read(pairs: &[(&str, &str)], rules: Rules) -> Result<Membership, MembersError
         grouping: is_grouped.then_some(lines.grouping),
         seen: lines.seen,
     };
+    let voters = membership.voters().count();
+    if voters > limits::VOTERS {
+        let reason = format!("{voters} servers vote; {} are the most", limits::VOTERS);
+        return Err(MembersError::of_whole(reason));
+    }
     settle_groups(&mut membership)?;
     Ok(membership)
 }

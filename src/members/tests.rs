@@ -194,7 +194,10 @@ fn a_configuration_has_at_most_so_many_voters() {
     };
     let largest = read(&lines(limits::VOTERS));
     Slots::new(&Quorums { current: largest.verifier(), next: None });
-    assert_eq!(refused(&lines(limits::VOTERS + 1)), "65 servers vote; 64 are the most");
+    let too_many = lines(limits::VOTERS + 1);
+    assert_eq!(refused(&too_many), "65 servers vote; 64 are the most");
+    let pairs = too_many.lines().map(|line| line.split_once('=').expect("a pair"));
+    assert!(Membership::of_next_file(pairs, Rules::default()).is_err());
 }
 
 #[test]
