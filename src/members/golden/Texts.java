@@ -123,6 +123,8 @@ public class Texts {
         Set<Long> ids = new TreeSet<>();
         int kind = random.nextInt(5);
         int count = 2 + random.nextInt(random.nextBoolean() ? 5 : 28);
+        // Ids that meet in few buckets stay below the crowd that Java makes a tree of.
+        count = kind == 2 || kind == 3 ? Math.min(count, 10) : count;
         while (ids.size() < count) {
             ids.add(id(random, kind, count));
         }
