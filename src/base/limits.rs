@@ -200,3 +200,21 @@ pub const METRIC_KEYS: usize = 1000;
 
 /// Lines a rate-limited warning may write each second and kind.
 pub const WARNINGS_PER_SECOND: u32 = 5;
+
+/// Links on the election port whose first message is not there yet. The oldest makes room.
+pub const ELECTION_GREETINGS: usize = 64;
+
+/// Servers that no configuration names and that speak on the election port: those that are to join
+/// and do not know so yet. Who was silent longest makes room.
+pub const ELECTION_STRANGERS: usize = 64;
+
+/// The pause before a server that could not be reached is dialled again on the election port. It
+/// doubles up to a tick.
+pub const ELECTION_REDIAL_MS: u64 = 20;
+
+/// How long a server of a greater id that was spoken to has for dialling back: another word in
+/// between would make it give up the link it is making. As long as Java's first pause.
+pub const ELECTION_DIAL_BACK_MS: u64 = 200;
+
+/// How long a vote that has its quorum waits for a better one, as Java.
+pub const ELECTION_FINALIZE_MS: u64 = 200;
