@@ -17,6 +17,7 @@
 //! | 2 P | [`auth`] | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
 //! | 2 P | [`stores`] | JKS, PKCS12 and PEM to keys and certificates; names of subjects |
+//! | 2 P | [`peering`] | what peers say to each other: notifications, quorum packets |
 //! | 3 P | [`watch`] | changes to notifications |
 //! | 3 P | [`prepare`] | request + state + what is in flight to one txn or an error |
 //! | 4 P | `zab` | propose, durable, commit: positions and their order |
@@ -50,6 +51,7 @@ pub mod history;
 pub mod kerberos;
 pub mod members;
 pub mod node;
+pub mod peering;
 pub mod prepare;
 pub mod proto;
 pub mod reactor;
