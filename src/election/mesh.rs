@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::base::limits::{ELECTION_DIAL_BACK_MS, ELECTION_GREETINGS, ELECTION_STRANGERS};
 use crate::base::{ConnId, Instant, ServerId};
-use crate::peering::{HostPort, Initial, Notification};
+use crate::peering::{HostPort, Initial, InitialForm, Notification};
 
 use super::peer::{Dial, Link, Pause, Peer};
 use super::{PeerSpec, Reach};
@@ -22,8 +22,8 @@ pub struct MeshSettings {
     pub me: ServerId,
     /// This server's election addresses as the configuration writes them.
     pub own: Vec<HostPort>,
-    /// `multiAddress.enabled`: all of them are told, in a form that 3.5 cannot read.
-    pub multi_address: bool,
+    /// `V2` with `multiAddress.enabled`, which tells all of them and which 3.5 cannot read.
+    pub form: InitialForm,
     pub tick_ms: u64,
     /// How long an accepted link has for its first message.
     pub greeting_ms: u64,
@@ -65,8 +65,8 @@ pub enum MeshOutput {
     Dial { dial: u64, server: ServerId, addresses: Vec<HostPort> },
     /// Its outcome is of no interest any more.
     DropDial { dial: u64 },
-    /// The first message of a link that was dialled, in the form for many addresses or for one.
-    Greet { link: ConnId, initial: Initial, multi_address: bool },
+    /// The first message of a link that was dialled.
+    Greet { link: ConnId, initial: Initial, form: InitialForm },
     Send { link: ConnId, notification: Notification },
     Close { link: ConnId, reason: CloseReason, after_flush: bool },
     /// A server can be reached otherwise than before.
@@ -91,7 +91,6 @@ pub struct Mesh {
 
 impl Mesh {
     pub fn new(settings: MeshSettings) -> Mesh {
-        assert!(!settings.own.is_empty(), "a member has an election address");
         assert!(settings.tick_ms > 0, "a tick takes time");
         Mesh {
             settings,
@@ -107,7 +106,6 @@ impl Mesh {
 
     /// This server's election addresses are others from now on; links that stand keep standing.
     pub fn move_to(&mut self, own: Vec<HostPort>) {
-        assert!(!own.is_empty(), "a member has an election address");
         self.settings.own = own;
     }
 
@@ -134,7 +132,7 @@ impl Mesh {
             }
             self.dial_if_wanted(now, server, false, out);
         }
-        self.make_room_for_strangers(out);
+        self.make_room_for_strangers(ELECTION_STRANGERS, out);
     }
 
     /// Somebody has connected. Who it is, its first message will say.
@@ -165,11 +163,9 @@ impl Mesh {
         if server == self.settings.me {
             return close(link, CloseReason::OwnId, out);
         }
-        let given: Vec<HostPort> =
-            initial.addresses.iter().filter(|address| !is_wildcard(address)).cloned().collect();
         if server < self.settings.me {
             close(link, CloseReason::DialledBySmaller, out);
-            self.dial_back(now, server, given, out);
+            self.dial_back(now, server, initial.addresses.clone(), out);
         } else {
             self.welcome(now, server, out);
             self.keep(now, server, link, out);
@@ -201,6 +197,7 @@ impl Mesh {
             }
             Ok(link) => {
                 peer.rest(now, Pause::DialBack, self.settings.tick_ms);
+                peer.leave_be_unless_voter();
                 if dial.knocks {
                     close(link, CloseReason::Knocked, out);
                 } else {
@@ -211,6 +208,7 @@ impl Mesh {
             }
             Err(failure) => {
                 peer.rest(now, Pause::Failed, self.settings.tick_ms);
+                peer.leave_be_unless_voter();
                 if failure == DialFailure::Refused {
                     self.set_reach(server, Reach::Refused, out);
                 }
@@ -336,7 +334,8 @@ impl Mesh {
             assert!(numbered.is_none_or(|at| at == Some(server)), "a dial knows its server");
             let idles = peer.link.is_none() && peer.dial.is_none();
             assert!(!(idles && peer.is_stranger()), "strangers are forgotten with their link");
-            assert!(!(idles && peer.is_voter()) || peer.again.is_some(), "voters are dialled again");
+            let forgotten = peer.is_voter() && peer.is_wanted() && peer.again.is_none();
+            assert!(!forgotten, "voters are dialled again");
         }
         let linked = self.peers.values().filter(|peer| peer.link.is_some()).count();
         assert_eq!(linked, self.links.len(), "every link belongs to a server");
@@ -350,7 +349,7 @@ impl Mesh {
     /// Who has no id of its own, as the oldest observers, gets one that is smaller than any. It
     /// stands for one link and is not used again.
     fn named(&mut self, server: ServerId) -> ServerId {
-        if (0..i64::MAX).contains(&server.0) {
+        if server != Initial::ANONYMOUS && server >= ServerId(0) {
             return server;
         }
         self.nameless -= 1;
@@ -388,15 +387,18 @@ impl Mesh {
 
     /// Makes a server known that has shown itself.
     fn welcome(&mut self, now: Instant, server: ServerId, out: &mut Vec<MeshOutput>) {
+        if !self.peers.contains_key(&server) {
+            self.make_room_for_strangers(ELECTION_STRANGERS - 1, out);
+        }
         self.peers.entry(server).or_insert_with(|| Peer::new(now)).heard = now;
-        self.make_room_for_strangers(out);
     }
 
-    fn make_room_for_strangers(&mut self, out: &mut Vec<MeshOutput>) {
+    /// Leaves so many strangers as they are, and no more: those who were heard last.
+    fn make_room_for_strangers(&mut self, most: usize, out: &mut Vec<MeshOutput>) {
         let strangers = self.peers.iter().filter(|(_, peer)| peer.is_stranger());
         let mut oldest_first: Vec<(Instant, ServerId)> =
             strangers.map(|(server, peer)| (peer.heard, *server)).collect();
-        let surplus = oldest_first.len().saturating_sub(ELECTION_STRANGERS);
+        let surplus = oldest_first.len().saturating_sub(most);
         oldest_first.sort_unstable();
         for (_, server) in &oldest_first[..surplus] {
             self.unlink(*server, CloseReason::Crowded, out);
@@ -502,19 +504,12 @@ impl Mesh {
     }
 
     fn greet(&self, link: ConnId, out: &mut Vec<MeshOutput>) {
-        let MeshSettings { me, own, multi_address, .. } = &self.settings;
-        let told = if *multi_address { own.len() } else { 1 };
-        let initial = Initial { server: *me, addresses: own[..told].to_vec() };
-        out.push(MeshOutput::Greet { link, initial, multi_address: *multi_address });
+        let MeshSettings { me, own, form, .. } = &self.settings;
+        let initial = Initial { server: *me, addresses: own.clone() };
+        out.push(MeshOutput::Greet { link, initial, form: *form });
     }
 }
 
 fn close(link: ConnId, reason: CloseReason, out: &mut Vec<MeshOutput>) {
     out.push(MeshOutput::Close { link, reason, after_flush: false });
-}
-
-/// An address that names no machine: who gives it is looked for where the configuration says.
-fn is_wildcard(address: &HostPort) -> bool {
-    let host = address.host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }

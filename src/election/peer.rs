@@ -122,6 +122,13 @@ impl Peer {
         self.pause_ms = pause_ms.saturating_mul(2).min(tick_ms.max(least));
     }
 
+    /// Who does not vote asks when it wants to know something: it is not sought for an answer.
+    pub fn leave_be_unless_voter(&mut self) {
+        if !self.is_voter() {
+            self.again = None;
+        }
+    }
+
     /// There is something to say: not later than the shortest pause allows.
     pub fn hasten(&mut self, now: Instant) {
         let soon = self.rests_until.max(now);
