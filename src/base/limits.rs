@@ -228,3 +228,18 @@ pub const PEER_BUFFER_BYTES: usize = 64 * 1024;
 /// Voters of one configuration: who has acknowledged a proposal is a bit each in one word. More
 /// than nine are rarely useful, since each write waits for most of them.
 pub const VOTERS: usize = 64;
+
+/// Recent proposals that are kept in memory: what a learner is sent from that was away for a moment
+/// or takes its time. Behind them the log is read.
+pub const RING_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of the log or of an image that are read for one learner at a time, and sent at once.
+pub const LEARNER_PIECE_BYTES: usize = 256 * 1024;
+
+/// Answers to SYNC and REVALIDATE that wait for one learner to be told of what came before them,
+/// some 40 bytes each: its clients have no more requests under way than that.
+pub const LEARNER_NOTES: usize = 256 * 1024;
+
+/// Links of learners, those included that have not said who they are. More observers than this
+/// are served by observer masters.
+pub const LEARNERS: usize = 4096;
