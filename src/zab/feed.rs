@@ -346,7 +346,8 @@ impl Feed {
             }
             _ => {}
         }
-        if self.notes.front().is_some_and(|(after, _)| *after <= self.told.max(view.begin)) {
+        let is_due = |(after, _): &(Zxid, Note)| *after <= self.told.max(view.begin);
+        if self.stage == Stage::Live && self.notes.front().is_some_and(is_due) {
             let (_, note) = self.notes.pop_front()?;
             return Some(self.write_note(note));
         }

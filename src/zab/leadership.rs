@@ -419,5 +419,8 @@ impl fmt::Display for Ended {
 }
 
 #[cfg(test)]
-#[path = "leadership/tests.rs"]
+mod bench;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod tests;

@@ -11,6 +11,8 @@ mod leadership;
 mod leading;
 mod learner;
 mod ring;
+#[cfg(test)]
+mod spoken;
 mod sync;
 
 pub use acks::{AckTable, Acked};

@@ -119,12 +119,15 @@ pub fn decide(facts: &Facts<'_>, peer: Zxid, probed: Option<&Probed>) -> Verdict
     if peer > max {
         return snap(Reason::OtherEpoch);
     }
+    // It has nothing, or asks for an image: no record is there for zero or less.
+    if peer <= Zxid::ZERO {
+        return snap(Reason::TooOld);
+    }
     if let Some(place) = facts.ring.place(peer) {
         let (decision, reason) = by_place(place, peer, max, Reason::InRing);
         return Verdict::Decided(decision, reason);
     }
-    // No record is there for what is zero or less.
-    if facts.log == LogSync::Off || peer <= Zxid::ZERO {
+    if facts.log == LogSync::Off {
         return snap(Reason::TooOld);
     }
     let Some(probed) = probed else { return Verdict::AskLog };
