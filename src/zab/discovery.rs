@@ -115,23 +115,20 @@ impl Discovery {
     }
 
     /// What has to be written for the next step, if that has come: at most once a step.
-    pub fn next_command(
-        &mut self,
-        tickets: &mut dyn FnMut() -> Ticket,
-    ) -> Option<StorageCommand> {
+    pub fn next_command(&mut self, last_ticket: &mut Ticket) -> Option<StorageCommand> {
         match &self.stage {
             Stage::AwaitEpochs { highest, connected } => {
                 let epoch = next_epoch(*highest)?;
                 if !connected.contains(&self.me) || !self.voters.is_quorum(connected) {
                     return None;
                 }
-                let ticket = tickets();
+                let ticket = take_ticket(last_ticket);
                 self.stage = Stage::AwaitAccepted { epoch, ticket };
                 let (file, epoch) = (EpochFile::Accepted, i64::from(epoch));
                 Some(StorageCommand::WriteEpoch { ticket, file, epoch })
             }
             Stage::AwaitAcks { epoch, acked } if self.voters.is_quorum(acked) => {
-                let (epoch, ticket) = (*epoch, tickets());
+                let (epoch, ticket) = (*epoch, take_ticket(last_ticket));
                 self.stage = Stage::AwaitCurrent { epoch, ticket };
                 let (file, epoch) = (EpochFile::Current, i64::from(epoch));
                 Some(StorageCommand::WriteEpoch { ticket, file, epoch })
@@ -191,6 +188,11 @@ impl Discovery {
             _ => BTreeSet::from([self.me]),
         }
     }
+}
+
+fn take_ticket(last: &mut Ticket) -> Ticket {
+    *last = last.next();
+    *last
 }
 
 fn next_epoch(highest: i64) -> Option<u32> {

@@ -19,12 +19,7 @@ struct Bench {
 impl Bench {
     /// What is to be written now, and its ticket.
     fn written(&mut self) -> Option<(EpochFile, i64, Ticket)> {
-        let last = &mut self.last;
-        let command = self.discovery.next_command(&mut || {
-            *last = last.next();
-            *last
-        });
-        command.map(|command| match command {
+        self.discovery.next_command(&mut self.last).map(|command| match command {
             StorageCommand::WriteEpoch { ticket, file, epoch } => (file, epoch, ticket),
             other => panic!("{other:?}"),
         })

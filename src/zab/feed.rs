@@ -14,7 +14,8 @@ use bytes::Bytes;
 use crate::base::{Zxid, limits};
 use crate::peering::{PacketKind, Revalidated, write_packet};
 
-use super::ring::{Continuity, Recent, Ring};
+use super::continuity::Continuity;
+use super::ring::{Recent, Ring};
 use super::sync::Decision;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,10 +75,11 @@ pub struct Start {
     pub ring: Ring,
 }
 
-/// Now, where tickets come from, and where outputs go.
+/// What comes with every input: the time, the number of the last storage command, and the list
+/// that takes what is to be done.
 pub struct Turn<'t> {
     pub now: Instant,
-    pub tickets: &'t mut dyn FnMut() -> Ticket,
+    pub last_ticket: &'t mut Ticket,
     pub out: &'t mut Vec<Output>,
 }
 
@@ -424,3 +425,5 @@ mod bench;
 mod stories;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;

@@ -5,6 +5,7 @@
 //! and packets and learns of their completion.
 
 mod acks;
+mod continuity;
 mod discovery;
 mod feed;
 mod leadership;
@@ -16,6 +17,7 @@ mod spoken;
 mod sync;
 
 pub use acks::{AckTable, Acked};
+pub use continuity::Continuity;
 pub use discovery::{Ahead, Discovery, Step, Summary};
 pub use feed::{Feed, Hole, LearnerKind, Note, Outgoing, Sink, Source, TooMany, View, Wish};
 pub use leadership::{
@@ -23,5 +25,5 @@ pub use leadership::{
     Start, Turn,
 };
 pub use leading::{Leading, Progress, Proposal};
-pub use ring::{Continuity, Place, Recent, Ring};
+pub use ring::{Place, Recent, Ring};
 pub use sync::{Decision, Facts, LogSync, Probed, Reason, Verdict, decide};

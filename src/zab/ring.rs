@@ -7,31 +7,7 @@ use bytes::Bytes;
 
 use crate::base::{Zxid, limits};
 
-/// How a zxid stands to the one before it. Histories that Java servers wrote contain gaps and
-/// duplicates, so this is a value and never an assertion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Continuity {
-    /// The one after it, or the first of a later epoch.
-    Next,
-    /// Something between the two is missing.
-    Gap,
-    Duplicate,
-    /// It comes before.
-    Back,
-}
-
-impl Continuity {
-    pub fn of(before: Zxid, zxid: Zxid) -> Continuity {
-        let follows = before.0.checked_add(1) == Some(zxid.0);
-        match zxid.cmp(&before) {
-            std::cmp::Ordering::Less => Continuity::Back,
-            std::cmp::Ordering::Equal => Continuity::Duplicate,
-            _ if follows => Continuity::Next,
-            _ if zxid.epoch() != before.epoch() && zxid.counter() == 1 => Continuity::Next,
-            _ => Continuity::Gap,
-        }
-    }
-}
+use super::continuity::Continuity;
 
 /// A proposal as PROPOSAL and INFORM carry it: header, txn and digest, encoded once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,22 +21,6 @@ fn ring() -> Ring {
 }
 
 #[test]
-fn what_follows_a_zxid_is_the_next_counter_or_the_first_of_a_later_epoch() {
-    let of = Continuity::of;
-    assert_eq!(of(z(4, 7), z(4, 8)), Continuity::Next);
-    assert_eq!(of(z(4, 7), z(6, 1)), Continuity::Next);
-    assert_eq!(of(z(4, 0), z(4, 1)), Continuity::Next);
-    assert_eq!(of(z(4, 7), z(4, 9)), Continuity::Gap);
-    assert_eq!(of(z(4, 7), z(5, 2)), Continuity::Gap, "the first of epoch 5 is missing");
-    assert_eq!(of(z(4, 7), z(4, 7)), Continuity::Duplicate);
-    assert_eq!(of(z(4, 7), z(4, 6)), Continuity::Back);
-    assert_eq!(of(z(4, 7), z(3, 9)), Continuity::Back);
-    // A lone server counts on across its epoch.
-    assert_eq!(of(z(4, u32::MAX), z(5, 0)), Continuity::Next);
-    assert_eq!(of(Zxid(i64::MAX), Zxid(i64::MIN)), Continuity::Back);
-}
-
-#[test]
 fn a_zxid_is_placed_among_what_is_held() {
     let ring = ring();
     let place = |at_or_before, after| Some(Place { at_or_before: Some(at_or_before), after });

@@ -10,7 +10,8 @@ use std::fmt;
 
 use crate::base::Zxid;
 
-use super::ring::{Continuity, Place, Ring};
+use super::continuity::Continuity;
+use super::ring::{Place, Ring};
 
 /// What the leader knows of itself.
 #[derive(Clone, Copy, Debug)]

@@ -68,12 +68,8 @@ pub fn start(voters: &[i64]) -> Start {
 impl Bench {
     pub fn new(start: Start) -> Bench {
         let now = Instant::default().plus_ms(1000);
-        let (mut out, mut last) = (Vec::new(), Ticket(0));
-        let mut tickets = || {
-            last = last.next();
-            last
-        };
-        let mut turn = Turn { now, tickets: &mut tickets, out: &mut out };
+        let (mut out, mut last_ticket) = (Vec::new(), Ticket(0));
+        let mut turn = Turn { now, last_ticket: &mut last_ticket, out: &mut out };
         let leadership = Leadership::begin(start, &mut turn);
         let mut bench = Bench {
             leadership,
@@ -88,7 +84,7 @@ impl Bench {
             established: None,
             last_seen: None,
             ended: None,
-            last_ticket: last,
+            last_ticket,
             came: BTreeMap::new(),
             open: BTreeMap::new(),
         };
@@ -125,11 +121,7 @@ impl Bench {
     fn turn<T>(&mut self, act: impl FnOnce(&mut Leadership, &mut Turn<'_>) -> T) -> T {
         let Bench { leadership, now, last_ticket, .. } = self;
         let mut out = Vec::new();
-        let mut tickets = || {
-            *last_ticket = last_ticket.next();
-            *last_ticket
-        };
-        let mut turn = Turn { now: *now, tickets: &mut tickets, out: &mut out };
+        let mut turn = Turn { now: *now, last_ticket, out: &mut out };
         let value = act(leadership, &mut turn);
         leadership.check();
         leadership.flush(&mut turn);

@@ -23,9 +23,10 @@ impl Leadership {
         if self.learners.len() >= limits::LEARNERS {
             return turn.out.push(Output::Close { link, why: Parting::TooManyLearners });
         }
-        let limits = self.settings.init_limit_ticks + self.settings.sync_limit_ticks;
-        let known = self.learners.insert(link, Learner::new(turn.now, room, self.tick + limits));
-        assert!(known.is_none(), "a link is opened once");
+        let deadline =
+            self.tick + self.settings.init_limit_ticks + self.settings.sync_limit_ticks;
+        let earlier = self.learners.insert(link, Learner::new(turn.now, room, deadline));
+        assert!(earlier.is_none(), "a link is opened once");
     }
 
     pub(super) fn on_closed(&mut self, link: ConnId) {
@@ -146,7 +147,7 @@ impl Leadership {
 
     /// Takes every step that is possible by now.
     pub(super) fn proceed(&mut self, turn: &mut Turn<'_>) {
-        let command = self.discovery.next_command(turn.tickets);
+        let command = self.discovery.next_command(turn.last_ticket);
         turn.out.extend(command.map(Output::Storage));
         if self.reign.is_none() {
             return;
@@ -163,7 +164,7 @@ impl Leadership {
             }
         }
         // The oldest learners count as having accepted it by that.
-        let command = self.discovery.next_command(turn.tickets);
+        let command = self.discovery.next_command(turn.last_ticket);
         turn.out.extend(command.map(Output::Storage));
         if self.discovery.is_agreed() {
             for (link, ()) in self.those(|stage| match stage {

@@ -6,9 +6,10 @@ use crate::base::{ConnId, Instant, Zxid};
 use crate::peering::{Forwarded, Packet, PacketKind, Revalidate, Revalidated, read_touches};
 
 use super::super::acks::Acked;
+use super::super::continuity::Continuity;
 use super::super::feed::{LearnerKind, Note, Outgoing, View};
 use super::super::learner::{AckWatch, Learner, Stage};
-use super::super::ring::{Continuity, Recent};
+use super::super::ring::Recent;
 use super::{Ended, Leadership, Output, Parting, Passed, Turn};
 
 impl Leadership {
@@ -70,7 +71,7 @@ impl Leadership {
         match packet.kind {
             PacketKind::Ping => {
                 let touches = packet.data.unwrap_or_default();
-                read_touches(touches).map_err(undecodable)?;
+                read_touches(touches).map(drop).map_err(undecodable)?;
                 learner.answered = pings.min(learner.answered + 1);
                 let is_any = !touches.is_empty();
                 Ok(is_any.then_some(Passed::Touched { link, touches }))
@@ -166,8 +167,9 @@ impl Leadership {
             return;
         };
         let server = known.server;
-        let mut send = sending(link, is_synced.then_some(watch), turn.now, turn.out);
-        let sent = feed.on_log(records, is_end, &view, &mut send);
+        let watch = is_synced.then_some(watch);
+        let sent =
+            feed.on_log(records, is_end, &view, &mut sending(link, watch, turn.now, turn.out));
         if let Err(hole) = sent {
             self.image_next.insert(server);
             self.part(turn, link, Parting::Hole(hole.after));
@@ -189,8 +191,8 @@ impl Leadership {
     ) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
         learner.heard = turn.now;
-        let mut send = sending(link, None, turn.now, turn.out);
         if let Some(feed) = learner.feed_mut() {
+            let mut send = |outgoing| turn.out.push(Output::Send { link, outgoing });
             feed.on_image_bytes(bytes, is_last, &mut send);
         }
     }
@@ -233,8 +235,8 @@ fn pump(link: ConnId, learner: &mut Learner, view: &View<'_>, turn: &mut Turn<'_
         return;
     };
     let (was_up_to_date, room) = (feed.is_up_to_date(), feed.room());
-    let mut send = sending(link, is_synced.then_some(watch), turn.now, turn.out);
-    let wish = feed.pump(view, &mut send);
+    let watch = is_synced.then_some(watch);
+    let wish = feed.pump(view, &mut sending(link, watch, turn.now, turn.out));
     // What a learner takes while it is brought up is a sign of its life; what it says is one from
     // UPTODATE on.
     let is_taking = !is_synced && feed.room() < room;
