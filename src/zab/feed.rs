@@ -119,7 +119,7 @@ enum Stage {
     FromImage { offset: u64, asked: bool },
     /// Up to what was committed when the sync was decided.
     Catching { target: Zxid },
-    /// NEWLEADER has left.
+    /// All that comes before NEWLEADER has left, and NEWLEADER.
     Live,
 }
 
@@ -141,6 +141,8 @@ pub struct Feed {
     sent: Zxid,
     /// The last one that it knows to be committed.
     told: Zxid,
+    /// NEWLEADER of the oldest learners, which expect it first of all.
+    greeting: Option<Outgoing>,
     opening: Option<Outgoing>,
     new_leader: Option<Outgoing>,
     is_reading: bool,
@@ -153,13 +155,13 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A learner for which something was decided. `new_leader` is the text of the configuration,
-    /// where the learner is to know it.
+    /// A learner for which something was decided. `text` is that of the configuration; the oldest
+    /// learners, which do not know LEADERINFO, are not sent any.
     pub fn new(
         kind: LearnerKind,
         decision: Decision,
         view: &View<'_>,
-        new_leader: Option<Bytes>,
+        text: Option<Bytes>,
         room: usize,
     ) -> Feed {
         let target = view.committed;
@@ -172,16 +174,20 @@ impl Feed {
             }
             Decision::Snap => (Stage::AwaitImage { asked: false }, Zxid::ZERO, None),
         };
+        let is_oldest = text.is_none();
         let new_leader =
-            Outgoing::Packet { kind: PacketKind::NewLeader, zxid: view.begin, data: new_leader };
+            Outgoing::Packet { kind: PacketKind::NewLeader, zxid: view.begin, data: text };
+        let (greeting, new_leader) =
+            if is_oldest { (Some(new_leader), None) } else { (None, Some(new_leader)) };
         Feed {
             kind,
             stage,
             target,
             sent: at,
             told: at,
+            greeting,
             opening: opening.map(|(kind, zxid)| Outgoing::packet(kind, zxid)),
-            new_leader: Some(new_leader),
+            new_leader,
             is_reading: false,
             is_ping_due: false,
             pings: None,
@@ -203,8 +209,8 @@ impl Feed {
     /// to go on.
     pub fn pump(&mut self, view: &View<'_>, send: Sink<'_>) -> Option<Wish> {
         while self.room > 0 {
-            match self.opening.take() {
-                Some(opening) => self.emit(opening, send),
+            match self.greeting.take().or_else(|| self.opening.take()) {
+                Some(outgoing) => self.emit(outgoing, send),
                 None => match self.step(view)? {
                     Step::Send(outgoing) => self.emit(outgoing, send),
                     Step::Ask(wish) => return Some(wish),
@@ -291,8 +297,9 @@ impl Feed {
         self.sent
     }
 
+    /// NEWLEADER has left: it may be acknowledged.
     pub fn has_new_leader(&self) -> bool {
-        self.stage == Stage::Live
+        self.greeting.is_none() && self.new_leader.is_none()
     }
 
     /// How many pings it has to answer, all told.
@@ -339,7 +346,9 @@ impl Feed {
         match self.stage {
             Stage::Catching { target } if self.told >= target => {
                 self.stage = Stage::Live;
-                return self.new_leader.take();
+                if let Some(new_leader) = self.new_leader.take() {
+                    return Some(new_leader);
+                }
             }
             Stage::Live if std::mem::take(&mut self.is_ping_due) => {
                 self.pings = self.pings.map(|pings| pings + 1);
@@ -415,7 +424,7 @@ impl Feed {
             assert!(self.sent <= view.proposed(), "what is sent was proposed");
         }
         assert!(self.pings.is_none() || self.stage == Stage::Live, "NEWLEADER before UPTODATE");
-        assert!(self.new_leader.is_some() || self.stage == Stage::Live, "NEWLEADER leaves once");
+        assert!(self.new_leader.is_none() || self.stage != Stage::Live, "NEWLEADER leaves once");
     }
 }
 

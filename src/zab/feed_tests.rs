@@ -171,11 +171,28 @@ fn zk_4394_nothing_outstanding_comes_before_newleader() {
     bench.commit(1);
     bench.propose(2);
     let view = View { ring: &bench.ring, begin: bench.begin, committed: bench.committed };
-    bench.feed = Feed::new(LearnerKind::Follower, diff, &view, None, usize::MAX);
+    bench.feed = Feed::new(LearnerKind::Follower, diff, &view, Some(Bytes::new()), usize::MAX);
     let said = ["DIFF 7.1", "PROPOSAL 7.1", "COMMIT 7.1", "NEWLEADER 7.0", "PROPOSAL 7.2"];
     assert_eq!(bench.said(), said);
     bench.commit(2);
     assert_eq!(bench.said(), ["COMMIT 7.2"]);
+}
+
+#[test]
+fn the_oldest_learners_are_sent_newleader_first_of_all() {
+    let diff = Decision::Diff { zxid: z(6, 3), after: z(6, 2) };
+    let mut bench = Bench::new(LearnerKind::Follower, diff, recovered(), Zxid::ZERO);
+    let view = View { ring: &bench.ring, begin: bench.begin, committed: bench.committed };
+    bench.feed = Feed::new(LearnerKind::Follower, diff, &view, None, usize::MAX);
+    assert!(!bench.feed.has_new_leader());
+    bench.feed.ping();
+    let said = ["NEWLEADER 7.0", "DIFF 6.3", "PROPOSAL 6.3", "COMMIT 6.3", "PING 7.0"];
+    assert_eq!(bench.said(), said);
+    assert!(bench.feed.has_new_leader());
+    let view = View { ring: &bench.ring, begin: bench.begin, committed: bench.committed };
+    bench.feed = Feed::new(LearnerKind::Observer, Decision::Snap, &view, None, usize::MAX);
+    assert_eq!(bench.pump(), Some(Wish::Image));
+    assert_eq!(bench.heard, ["NEWLEADER 7.0"]);
 }
 
 #[test]
