@@ -1,0 +1,429 @@
+//! One leadership, from the election's outcome to its end: learners join, an epoch is agreed on,
+//! histories are brought together, and from the quorum of NEWLEADER on there are proposals.
+//!
+//! It composes the machines beside it and performs nothing itself: what is to be done is a list of
+//! outputs, and what comes of it are inputs. What waits in it dies with it.
+
+mod joining;
+mod serving;
+mod upkeep;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::{ConnId, Instant, ServerId, Ticket, Zxid};
+use crate::history::StorageCommand;
+use crate::members::{Acks, Membership, Quorums, Slots};
+use crate::peering::{AuthIds, Forwarded, Packet, PacketKind, Revalidate, Revalidated};
+use crate::proto::DecodeError;
+
+pub use upkeep::LearnerView;
+
+use super::acks::AckTable;
+use super::discovery::{Ahead, Discovery, Summary};
+use super::feed::{Outgoing, View, Wish};
+use super::learner::Learner;
+use super::ring::{Recent, Ring};
+use super::sync::{Facts, LogSync, Probed};
+
+/// What an operator has set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeaderSettings {
+    pub tick_ms: u64,
+    pub init_limit_ticks: u64,
+    pub sync_limit_ticks: u64,
+    /// `leader.maxConcurrentSnapSyncs` and `leader.maxConcurrentDiffSyncs`.
+    pub max_snap_syncs: usize,
+    pub max_diff_syncs: usize,
+    /// `forceSnapshotSync`.
+    pub force_snap: bool,
+    /// `snapshotSizeFactor`.
+    pub log_sync: LogSync,
+    /// `leader.maxTimeToWaitForEpoch`.
+    pub max_wait_for_epoch_ms: Option<u64>,
+}
+
+/// The configuration that is active and the last one seen, which may be on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ensemble {
+    pub current: Membership,
+    pub last_seen: Membership,
+    pub reconfig_enabled: bool,
+}
+
+impl Ensemble {
+    fn quorums(&self) -> Quorums {
+        let is_newer = self.last_seen.version > self.current.version;
+        let next = is_newer.then(|| self.last_seen.verifier());
+        Quorums { current: self.current.verifier(), next }
+    }
+}
+
+/// What a server that was elected begins with.
+#[derive(Debug)]
+pub struct Start {
+    pub me: ServerId,
+    pub settings: LeaderSettings,
+    pub ensemble: Ensemble,
+    pub accepted_epoch: i64,
+    /// Its current epoch and the end of its history, all of which is on disk.
+    pub ours: Summary,
+    /// Begun anew where it does not end with that history.
+    pub ring: Ring,
+}
+
+/// What comes with every input: the time, the number of the last storage command, and the list
+/// that takes what is to be done.
+pub struct Turn<'t> {
+    pub now: Instant,
+    pub last_ticket: &'t mut Ticket,
+    pub out: &'t mut Vec<Output>,
+}
+
+/// What happened. A word about a link that is gone is passed over.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// A learner's link is open and takes so many bytes.
+    Connected { link: ConnId, room: usize },
+    Packet { link: ConnId, packet: Packet<'a> },
+    Closed { link: ConnId },
+    /// The link now takes so many bytes.
+    Room { link: ConnId, bytes: usize },
+    /// All commands up to `ticket` are on disk, and with them the log up to `log`.
+    Durable { ticket: Ticket, log: Zxid },
+    /// Answers to `AskLog` and to each `Wish`; `Missing`: it is not there, or cannot be read.
+    Probed { link: ConnId, probed: Probed },
+    Log { link: ConnId, records: Vec<Recent>, is_end: bool },
+    Image { link: ConnId, zxid: Zxid },
+    ImageBytes { link: ConnId, bytes: Bytes, is_last: bool },
+    Missing { link: ConnId },
+    /// A voter's notification says that it is looking for a leader.
+    Looking { server: ServerId },
+    /// A learner's sync has come to the front of what it asked for before.
+    Sync { link: ConnId },
+    /// The answer to what was passed up.
+    Revalidated { link: ConnId, revalidated: Revalidated },
+    /// Timers, once all input that is here was taken.
+    Time,
+}
+
+/// What a packet asks of others than this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed<'a> {
+    /// A client's request. A sync, too: it comes back as `Input::Sync` in its order.
+    Request { link: ConnId, request: Forwarded<'a>, ids: AuthIds<'a> },
+    Revalidate { link: ConnId, revalidate: Revalidate },
+    /// Sessions that were heard of, whole ones: `peering::read_touches` reads them.
+    Touched { link: ConnId, touches: &'a [u8] },
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Send { link: ConnId, outgoing: Outgoing },
+    /// The link is given up; nothing more is said about it.
+    Close { link: ConnId, why: Parting },
+    Storage(StorageCommand),
+    /// Where does this zxid stand in the log?
+    AskLog { link: ConnId, zxid: Zxid },
+    Wanted { link: ConnId, wish: Wish },
+    /// The last seen configuration is another one from now on.
+    LastSeen(Box<Membership>),
+    /// A quorum follows: what was recovered is committed, and clients may be served.
+    Established { epoch: u32 },
+    /// Proposals up to this one are committed.
+    Committed { through: Zxid },
+    /// The role is over; all its links were closed before.
+    Ended(Ended),
+}
+
+/// Why a learner's link is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    Undecodable(DecodeError),
+    OutOfTurn(PacketKind),
+    /// It says that it is this server.
+    OurId,
+    /// It has activated a later configuration than we have.
+    NewerConfiguration(i64),
+    /// No server accepts such an epoch.
+    Epoch(i64),
+    /// It does not vote and has more than we have.
+    Ahead(Ahead),
+    /// The same server has come over another link.
+    Replaced,
+    TooManyLearners,
+    TooManySyncs,
+    TooManyNotes,
+    Silent,
+    AckOverdue,
+    /// What it misses has a hole after this zxid; it is sent an image when it comes back.
+    Hole(Zxid),
+    /// What it was to be sent cannot be read.
+    Missing,
+    RoleEnded,
+}
+
+/// Why a leadership is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    NoQuorumForEpoch,
+    NoQuorumAcceptedEpoch,
+    NoQuorumFollowed { synced: BTreeSet<ServerId> },
+    QuorumLost { synced: BTreeSet<ServerId> },
+    /// A voter has a better history: let it lead.
+    VoterAhead { server: ServerId, ahead: Ahead },
+    /// A voter looks for a leader again, and was waited for long enough.
+    VoterChangedMind { server: ServerId },
+    CounterExhausted,
+    /// This server did nothing for so long that it cannot know whether it still leads.
+    Stalled { ms: u64 },
+}
+
+/// What there is once the epoch is on disk.
+#[derive(Debug)]
+struct Reign {
+    begin: Zxid,
+    /// What NEWLEADER carries: the last seen configuration.
+    text: Bytes,
+    /// Who has acknowledged NEWLEADER, this server included.
+    supporters: Acks,
+    is_established: bool,
+    acks: AckTable,
+}
+
+#[derive(Debug)]
+pub struct Leadership {
+    me: ServerId,
+    settings: LeaderSettings,
+    ensemble: Ensemble,
+    quorums: Quorums,
+    slots: Arc<Slots>,
+    ours: Summary,
+    ring: Ring,
+    discovery: Discovery,
+    reign: Option<Reign>,
+    learners: BTreeMap<ConnId, Learner>,
+    /// Who is sent an image next, since what it misses could not be sent.
+    image_next: BTreeSet<ServerId>,
+    /// Learners of before 3.4 that do not say who they are are numbered downwards.
+    next_anonymous: i64,
+    is_over: bool,
+    began: Instant,
+    now: Instant,
+    tick: u64,
+    is_half_tick: bool,
+    half_due: Instant,
+    phase_due: Instant,
+}
+
+impl Leadership {
+    pub fn begin(start: Start, turn: &mut Turn<'_>) -> Leadership {
+        let Start { me, settings, ensemble, accepted_epoch, ours, mut ring } = start;
+        assert!(settings.tick_ms >= 2, "there are two pings a tick");
+        assert!(settings.init_limit_ticks > 0 && settings.sync_limit_ticks > 0, "limits are set");
+        if ring.last() != ours.last_zxid {
+            ring.restart(ours.last_zxid);
+        }
+        let quorums = ensemble.quorums();
+        let discovery = Discovery::new(me, quorums.current.clone(), ours, accepted_epoch);
+        let mut leadership = Leadership {
+            me,
+            settings,
+            slots: Arc::new(Slots::new(&quorums)),
+            quorums,
+            ensemble,
+            ours,
+            ring,
+            discovery,
+            reign: None,
+            learners: BTreeMap::new(),
+            image_next: BTreeSet::new(),
+            next_anonymous: -1,
+            is_over: false,
+            began: turn.now,
+            now: turn.now,
+            tick: 0,
+            is_half_tick: false,
+            half_due: turn.now.plus_ms(settings.tick_ms / 2),
+            phase_due: turn.now.plus_ms(settings.init_limit_ticks * settings.tick_ms),
+        };
+        leadership.proceed(turn);
+        leadership
+    }
+
+    /// Takes what happened; what a packet asks of others comes back. Learners are sent nothing
+    /// before the turn's `flush`, but what they wait for alone.
+    pub fn handle<'a>(&mut self, turn: &mut Turn<'_>, input: Input<'a>) -> Option<Passed<'a>> {
+        self.notice_stall(turn);
+        if self.is_over {
+            return None;
+        }
+        match input {
+            Input::Packet { link, packet } => return self.on_packet(turn, link, packet),
+            Input::Connected { link, room } => self.on_connected(turn, link, room),
+            Input::Closed { link } => self.on_closed(link),
+            Input::Room { link, bytes } => self.on_room(link, bytes),
+            Input::Durable { ticket, log } => self.on_durable(turn, ticket, log),
+            Input::Probed { link, probed } => self.begin_sync(turn, link, Some(&probed)),
+            Input::Log { link, records, is_end } => self.on_log(turn, link, records, is_end),
+            Input::Image { link, zxid } => self.on_image(link, zxid),
+            Input::ImageBytes { link, bytes, is_last } => {
+                self.on_image_bytes(turn, link, bytes, is_last);
+            }
+            Input::Missing { link } => self.on_missing(turn, link),
+            Input::Looking { server } => self.on_looking(turn, server),
+            Input::Sync { link } => self.on_sync(turn, link),
+            Input::Revalidated { link, revalidated } => {
+                self.on_revalidated(turn, link, revalidated);
+            }
+            Input::Time => self.on_time(turn),
+        }
+        None
+    }
+
+    /// Gives the role up, and with it every link.
+    pub fn end(&mut self, turn: &mut Turn<'_>, why: Ended) {
+        if self.is_over {
+            return;
+        }
+        log::info!("Shutdown called. For the reason {why}");
+        self.is_over = true;
+        for (link, _) in std::mem::take(&mut self.learners) {
+            turn.out.push(Output::Close { link, why: Parting::RoleEnded });
+        }
+        turn.out.push(Output::Ended(why));
+    }
+
+    /// What outlives the role: the end of the history.
+    pub fn into_ring(self) -> Ring {
+        self.ring
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    pub fn is_established(&self) -> bool {
+        self.reign.as_ref().is_some_and(|reign| reign.is_established)
+    }
+
+    /// The epoch, once it may be told.
+    pub fn epoch(&self) -> Option<u32> {
+        self.discovery.epoch()
+    }
+
+    pub fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
+    /// The last txn that counts as committed toward learners: all of what was recovered does.
+    pub fn committed(&self) -> Zxid {
+        self.reign.as_ref().map_or(self.ours.last_zxid, |reign| reign.committed(self.ours))
+    }
+
+    fn view(&self) -> Option<View<'_>> {
+        Some(self.reign.as_ref()?.view(&self.ring, self.ours))
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let committed = self.committed();
+        // Apache's leader steps to the beginning of its epoch when it is established.
+        let begin = self.reign.as_ref().filter(|reign| reign.is_established);
+        let processed = begin.map_or(committed, |reign| reign.begin.max(committed));
+        let LeaderSettings { force_snap, log_sync: log, .. } = self.settings;
+        Facts { force_snap, processed, committed, ring: &self.ring, log }
+    }
+
+    fn is_voter(&self, server: ServerId) -> bool {
+        self.quorums.current.is_voter(server)
+    }
+
+    /// What must hold between any two inputs.
+    pub fn check(&self) {
+        self.ring.check();
+        assert!(!self.is_over || self.learners.is_empty(), "a role that is over has no links");
+        let Some(reign) = &self.reign else { return };
+        reign.acks.check();
+        assert!(reign.begin > self.ours.last_zxid, "the epoch is a new one");
+        assert_eq!(self.ring.last().max(reign.begin), reign.acks.proposed(), "all in the ring");
+        let nothing_yet = reign.acks.proposed() == reign.begin;
+        assert!(reign.is_established || nothing_yet, "no proposal before there is a quorum");
+        let view = reign.view(&self.ring, self.ours);
+        for learner in self.learners.values() {
+            if let Some(feed) = learner.feed() {
+                feed.check(&view);
+                let is_told = feed.is_up_to_date();
+                assert!(!is_told || reign.is_established, "no UPTODATE before there is a quorum");
+            }
+        }
+    }
+}
+
+impl Reign {
+    fn committed(&self, ours: Summary) -> Zxid {
+        let committed = self.acks.committed();
+        if committed > self.begin { committed } else { ours.last_zxid }
+    }
+
+    fn view<'a>(&self, ring: &'a Ring, ours: Summary) -> View<'a> {
+        View { ring, begin: self.begin, committed: self.committed(ours) }
+    }
+}
+
+/// Ids as Apache lists them.
+fn listed(servers: &BTreeSet<ServerId>) -> String {
+    let ids: Vec<String> = servers.iter().map(|server| server.0.to_string()).collect();
+    ids.join(", ")
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::NoQuorumForEpoch => f.write_str("Timeout while waiting for epoch from quorum"),
+            Ended::NoQuorumAcceptedEpoch => {
+                f.write_str("Timeout while waiting for epoch to be acked by quorum")
+            }
+            Ended::NoQuorumFollowed { synced } => write!(
+                f,
+                "Waiting for a quorum of followers, only synced with sids: [ [{}] ]",
+                listed(synced)
+            ),
+            Ended::QuorumLost { synced } => write!(
+                f,
+                "Not sufficient followers synced, only synced with sids: [ [{}] ]",
+                listed(synced)
+            ),
+            Ended::VoterAhead { server, ahead } => write!(
+                f,
+                "Follower is ahead of the leader, leader summary: {} (current epoch), {} (last \
+                 zxid); sid {} is at {} (current epoch), {} (last zxid)",
+                ahead.ours.current_epoch,
+                ahead.ours.last_zxid.0,
+                server.0,
+                ahead.theirs.current_epoch,
+                ahead.theirs.last_zxid.0
+            ),
+            Ended::VoterChangedMind { server } => {
+                write!(f, "Quit leading due to voter changed mind: sid {}", server.0)
+            }
+            Ended::CounterExhausted => f.write_str(
+                "zxid lower 32 bits have rolled over, forcing re-election, and therefore new \
+                 epoch start",
+            ),
+            Ended::Stalled { ms } => write!(f, "this server was held up for {ms} ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod time_tests;

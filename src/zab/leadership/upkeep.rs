@@ -1,0 +1,144 @@
+//! Time: pings, ticks, limits, and whether there is still a quorum.
+
+use std::collections::BTreeSet;
+
+use crate::base::{Instant, ServerId, Zxid};
+
+use super::super::feed::{LearnerKind, Source};
+use super::super::learner::{Learner, Patience};
+use super::{Ended, Leadership, Parting, Turn};
+
+/// What operators see of a learner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnerView {
+    pub server: ServerId,
+    pub kind: LearnerKind,
+    pub is_voter: bool,
+    /// It has acknowledged NEWLEADER and was heard of in time.
+    pub is_synced: bool,
+    /// The last txn that it has or was sent, and where the next comes from.
+    pub sent: Option<(Zxid, Source)>,
+    /// Pings since UPTODATE and how many of them it has answered.
+    pub pings: (u64, u64),
+}
+
+impl Leadership {
+    /// When `Input::Time` is due though nothing may happen.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let phase = (!self.is_established()).then_some(self.phase_due);
+        let next = phase.into_iter().fold(self.half_due, Instant::min);
+        (!self.is_over).then_some(next)
+    }
+
+    pub fn learners(&self) -> impl Iterator<Item = LearnerView> + '_ {
+        self.learners.values().filter_map(|learner| {
+            let known = learner.known()?;
+            let feed = learner.feed();
+            Some(LearnerView {
+                server: known.server,
+                kind: known.kind,
+                is_voter: self.is_voter(known.server),
+                is_synced: learner.is_synced() && self.tick <= learner.deadline_tick,
+                sent: feed.map(|feed| (feed.sent(), feed.source(&self.ring))),
+                pings: (feed.map_or(0, |feed| feed.pings()), learner.answered),
+            })
+        })
+    }
+
+    pub(super) fn init_limit_ms(&self) -> u64 {
+        self.settings.init_limit_ticks * self.settings.tick_ms
+    }
+
+    fn sync_limit_ms(&self) -> u64 {
+        self.settings.sync_limit_ticks * self.settings.tick_ms
+    }
+
+    /// A server that did nothing for that long is not followed any more, whatever lies in its
+    /// sockets: others may have elected a leader by now.
+    pub(super) fn notice_stall(&mut self, turn: &mut Turn<'_>) {
+        assert!(turn.now >= self.now, "time goes forward");
+        let ms = turn.now.ms_since(self.now);
+        self.now = turn.now;
+        if ms >= self.sync_limit_ms() {
+            self.end(turn, Ended::Stalled { ms });
+        }
+    }
+
+    pub(super) fn on_looking(&mut self, turn: &mut Turn<'_>, server: ServerId) {
+        let waited_ms = turn.now.ms_since(self.began);
+        let is_too_long = self.settings.max_wait_for_epoch_ms.is_some_and(|most| waited_ms > most);
+        if is_too_long && self.discovery.is_awaiting_epochs() && self.is_voter(server) {
+            self.end(turn, Ended::VoterChangedMind { server });
+        }
+    }
+
+    /// A tick is counted from here on, and its first half ends later.
+    pub(super) fn begin_ticks(&mut self, now: Instant) {
+        self.tick = 0;
+        self.is_half_tick = false;
+        self.half_due = now.plus_ms(self.settings.tick_ms / 2);
+    }
+
+    pub(super) fn on_time(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_established() && turn.now >= self.phase_due {
+            let why = self.phase_failure();
+            return self.end(turn, why);
+        }
+        if turn.now >= self.half_due {
+            self.half_due = turn.now.plus_ms(self.settings.tick_ms / 2);
+            self.on_half_tick(turn);
+        }
+    }
+
+    fn phase_failure(&self) -> Ended {
+        match &self.reign {
+            None => Ended::NoQuorumForEpoch,
+            Some(_) if !self.discovery.is_agreed() => Ended::NoQuorumAcceptedEpoch,
+            Some(reign) => {
+                Ended::NoQuorumFollowed { synced: self.slots.ackers(reign.supporters) }
+            }
+        }
+    }
+
+    fn on_half_tick(&mut self, turn: &mut Turn<'_>) {
+        if self.is_established() {
+            if self.is_half_tick {
+                self.tick += 1;
+                let synced = self.synced();
+                if !self.quorums.are_satisfied(&synced) {
+                    return self.end(turn, Ended::QuorumLost { synced });
+                }
+            }
+            self.is_half_tick = !self.is_half_tick;
+        }
+        let late = |learner: &Learner| self.lateness(learner, turn.now);
+        let late = self.learners.iter().filter_map(|(link, learner)| Some((*link, late(learner)?)));
+        for (link, why) in late.collect::<Vec<_>>() {
+            self.part(turn, link, why);
+        }
+        for learner in self.learners.values_mut().filter(|learner| learner.is_synced()) {
+            learner.feed_mut().expect("it was brought up by one").ping();
+        }
+    }
+
+    /// This server and those heard of in time. One that is on its way in counts, as in Apache: it
+    /// has until the end of its init limit.
+    fn synced(&self) -> BTreeSet<ServerId> {
+        let in_time = self.learners.values().filter(|l| self.tick <= l.deadline_tick);
+        in_time.filter_map(Learner::server).chain([self.me]).collect()
+    }
+
+    fn lateness(&self, learner: &Learner, now: Instant) -> Option<Parting> {
+        let silent_ms = now.ms_since(learner.heard);
+        let is_silent = match learner.patience() {
+            Patience::Endless => false,
+            Patience::InitLimit => silent_ms >= self.init_limit_ms(),
+            Patience::SyncLimit => silent_ms >= self.sync_limit_ms(),
+        };
+        if is_silent {
+            return Some(Parting::Silent);
+        }
+        let is_overdue = learner.watch.waits_ms(now) >= self.sync_limit_ms();
+        is_overdue.then_some(Parting::AckOverdue)
+    }
+}
