@@ -228,3 +228,14 @@ pub const PEER_BUFFER_BYTES: usize = 64 * 1024;
 /// Voters of one configuration: who has acknowledged a proposal is a bit each in one word. More
 /// than nine are rarely useful, since each write waits for most of them.
 pub const VOTERS: usize = 64;
+
+/// Record bytes that a learner holds because its log is behind. Past it the leader is not read
+/// until the log has caught up: a slow disk shall cost its own server's place, not its memory.
+pub const LEARNER_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of txns that a leader has proposed and not committed. Java's leaders take up a thousand
+/// requests at once and these may be large, but a leader with more than this proposes for ever.
+pub const LEARNER_PENDING_BYTES: usize = 512 * 1024 * 1024;
+
+/// Txns that are committed and wait for a turn to apply them. Past it the leader is not read.
+pub const LEARNER_BACKLOG_TXNS: usize = 8192;
