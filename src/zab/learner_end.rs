@@ -79,8 +79,7 @@ pub enum LearnerEnd {
     TooMuchPending,
     /// This server has no history to which changes could be added.
     NeedsImage,
-    /// The leader cuts the history where this server does not hold it: what lay above is cut, and
-    /// the rest must come in another sync.
+    /// The leader cuts the history where this server does not hold it.
     CutBetween {
         wanted: Zxid,
         ends: Zxid,
@@ -106,7 +105,11 @@ impl LearnerEnd {
     /// Whether changes would bring the same again: the next sync must begin with an image.
     pub fn wants_image(&self) -> bool {
         use LearnerEnd::*;
-        matches!(self, Gap { in_sync: true, .. } | CannotCut { .. } | NeedsImage)
+        match self {
+            Gap { in_sync, .. } => *in_sync,
+            CannotCut { .. } | CutBetween { .. } | NeedsImage => true,
+            _ => false,
+        }
     }
 }
 
@@ -144,7 +147,7 @@ impl fmt::Display for LearnerEnd {
             TooMuchPending => f.write_str("more is proposed than may wait for its commit"),
             NeedsImage => f.write_str("this server needs all of the leader's state"),
             CutBetween { wanted, ends } => {
-                write!(f, "the log was to end at 0x{wanted:x} and ends at 0x{ends:x}")
+                write!(f, "the log was to end at 0x{wanted:x} and would end at 0x{ends:x}")
             }
             CannotCut { zxid } => {
                 write!(f, "not able to truncate the log 0x{zxid:x}: the rest could not be rebuilt")

@@ -82,7 +82,7 @@ impl<O> LearnerRole<O> {
             LearnerInput::Packet(packet) => self.on_packet(&packet, turn)?,
             LearnerInput::Durable(ticket) => match &mut self.phase {
                 Phase::Joining(joining, _) => joining.on_durable(ticket, turn),
-                Phase::Learning(learning) => learning.on_durable(ticket, &self.settings, turn)?,
+                Phase::Learning(learning) => learning.on_durable(ticket, &self.settings, turn),
                 Phase::Following(following) => following.on_durable(ticket, turn),
                 Phase::Observing(observing) => observing.on_durable(ticket),
                 Phase::Over => {}

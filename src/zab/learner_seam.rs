@@ -88,7 +88,8 @@ pub enum LearnerInput<'a> {
     CutRefused(Ticket),
     /// `CutAbove` has left the log's end here. Comes before the `Durable` of its ticket.
     CutAt { ticket: Ticket, kept: Zxid },
-    /// What the chore thread says of the image's file.
+    /// What the chore thread says of the image's file: of this role's, for an earlier one may have
+    /// had an image of the same zxid.
     ImageProgress { bytes: usize },
     ImageWritten { zxid: Zxid },
     ImageFailed { zxid: Zxid },

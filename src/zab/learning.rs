@@ -35,7 +35,8 @@ enum Stage {
     AwaitImage(Box<Receiving>),
     /// The chore thread writes and syncs the image's last bytes.
     AwaitWritten { zxid: Zxid },
-    AwaitTruncated { ticket: Ticket, zxid: Zxid, then: AfterCut },
+    /// The disk cuts away what the state holds.
+    AwaitTruncated { ticket: Ticket, zxid: Zxid },
     AwaitReloaded { zxid: Zxid },
     /// The history's txns, and NEWLEADER.
     AwaitNewLeader,
@@ -49,24 +50,11 @@ enum Stage {
     Established,
 }
 
-/// What a cut leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AfterCut {
-    GoOn,
-    /// The state holds what was cut.
-    Reload,
-    /// The history ends below the zxid that was named.
-    Leave { wanted: Zxid },
-}
-
 /// The image that a SNAP brought. It gets its name at NEWLEADER and not before: a Java leader has
 /// applied txns while it wrote, and until all of these have come the image is nobody's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Image {
     zxid: Zxid,
-    /// The disk may hold something above it, which must not be believed afterwards. What this
-    /// server has acknowledged of that stays until it is known which of it the leader has too.
-    has_above: bool,
     is_installed: bool,
 }
 
@@ -83,6 +71,11 @@ pub(super) struct Learning {
     /// A mark says that this disk has lost something.
     is_marked: bool,
     image: Option<Image>,
+    /// The disk holds something above this that is not to be believed after NEWLEADER. Until then
+    /// it stays: this server may have acknowledged it, and the leader may send it again.
+    cuts_above: Option<Zxid>,
+    /// What a TRUNC has taken off the tail and not yet off the disk.
+    cut_off: VecDeque<Entry>,
     /// The state in memory is the one that the ledger goes on from.
     has_state: bool,
     /// NEWLEADER's.
@@ -109,6 +102,8 @@ impl Learning {
             needs_image: !standing.can_rebuild || standing.wants_image,
             is_marked: !standing.can_rebuild,
             image: None,
+            cuts_above: None,
+            cut_off: VecDeque::new(),
             has_state: true,
             config: None,
             proposed: VecDeque::new(),
@@ -165,7 +160,8 @@ impl Learning {
             }
             (Stage::AwaitNewLeader, PacketKind::UpToDate) if self.form == LeaderForm::Old => {
                 log::info!("Learner received UPTODATE message");
-                self.log_everything(settings, turn)
+                self.log_everything(settings, turn);
+                Ok(())
             }
             (Stage::AwaitUpToDate, PacketKind::UpToDate) => {
                 self.on_up_to_date(turn);
@@ -200,45 +196,33 @@ impl Learning {
         let is_logging = self.ledger.is_logging();
         let ledger = std::mem::replace(&mut self.ledger, Ledger::new(Tail::default(), true));
         let mut tail = ledger.into_tail();
-        let before = tail.logged();
-        let cut = tail.cut(zxid);
-        self.ledger = Ledger::new(tail, is_logging);
-        let (zxid, then) = match cut {
-            TailCut::Deeper => (zxid, AfterCut::Reload),
-            // An epoch begins with no txn: what comes before it is what is meant.
-            TailCut::Within(ends) if ends == zxid || zxid.counter() == 0 => (ends, AfterCut::GoOn),
-            TailCut::Within(ends) => (ends, AfterCut::Leave { wanted: zxid }),
-        };
-        let has_nothing_above = then != AfterCut::Reload && (zxid == before || !is_logging);
-        if has_nothing_above {
-            return self.on_truncated(zxid, then, turn);
-        }
-        let ticket =
-            self.ledger.command(turn, |ticket| LearnerStorage::Truncate { ticket, zxid });
-        self.stage = Stage::AwaitTruncated { ticket, zxid, then };
-        Ok(())
-    }
-
-    fn on_truncated(
-        &mut self,
-        zxid: Zxid,
-        then: AfterCut,
-        turn: &mut LearnerTurn<'_>,
-    ) -> Result<(), LearnerEnd> {
-        match then {
-            AfterCut::GoOn => {
-                self.ledger.commit_until(zxid);
+        match tail.cut(zxid) {
+            TailCut::Within(dropped) => {
+                let ends = tail.logged();
+                // An epoch begins with no txn: what comes before it is what is meant.
+                let is_here = ends == zxid || zxid.counter() == 0;
+                if !is_here {
+                    tail.put_back(dropped);
+                    self.ledger = Ledger::new(tail, is_logging);
+                    return Err(LearnerEnd::CutBetween { wanted: zxid, ends });
+                }
+                self.ledger = Ledger::new(tail, is_logging);
+                if !dropped.is_empty() && is_logging {
+                    self.cuts_above = Some(ends);
+                    self.ledger.hold();
+                }
+                self.cut_off = dropped;
+                self.ledger.commit_until(ends);
                 self.stage = Stage::AwaitNewLeader;
-                Ok(())
             }
-            AfterCut::Reload => {
-                self.has_state = false;
-                turn.push(LearnerOutput::Reload);
-                self.stage = Stage::AwaitReloaded { zxid };
-                Ok(())
+            TailCut::Deeper => {
+                self.ledger = Ledger::new(tail, is_logging);
+                let cut = |ticket| LearnerStorage::Truncate { ticket, zxid };
+                let ticket = self.ledger.command(turn, cut);
+                self.stage = Stage::AwaitTruncated { ticket, zxid };
             }
-            AfterCut::Leave { wanted } => Err(LearnerEnd::CutBetween { wanted, ends: zxid }),
         }
+        Ok(())
     }
 
     pub fn on_reloaded(&mut self, tail: Tail) -> Result<(), LearnerEnd> {
@@ -264,7 +248,7 @@ impl Learning {
         turn: &mut LearnerTurn<'_>,
     ) -> Result<(), LearnerEnd> {
         match self.stage {
-            Stage::AwaitTruncated { ticket: ours, zxid, .. } if ours == ticket => {
+            Stage::AwaitTruncated { ticket: ours, zxid } if ours == ticket => {
                 self.ledger.command(turn, |ticket| LearnerStorage::MarkLost { ticket });
                 self.has_state = false;
                 Err(LearnerEnd::CannotCut { zxid })
@@ -276,8 +260,8 @@ impl Learning {
     fn on_snap(&mut self, zxid: Zxid, settings: &LearnerSettings, turn: &mut LearnerTurn<'_>) {
         log::info!("Getting a snapshot from leader 0x{zxid:x}");
         turn.push(LearnerOutput::SyncBegan { kind: SyncKind::Snap, zxid });
-        let has_above = self.on_disk > zxid;
-        self.image = Some(Image { zxid, has_above, is_installed: false });
+        self.cuts_above = (self.on_disk > zxid).then_some(zxid);
+        self.image = Some(Image { zxid, is_installed: false });
         self.has_state = false;
         self.ledger.begin_behind(zxid);
         let receiving = Receiving::new(zxid, settings.item_bytes, turn);
@@ -332,7 +316,7 @@ impl Learning {
         &mut self,
         settings: &LearnerSettings,
         turn: &mut LearnerTurn<'_>,
-    ) -> Result<(), LearnerEnd> {
+    ) {
         // What came up to here may be in an image already; nothing later is.
         self.ledger.end_replay();
         if !settings.is_observer() {
@@ -342,27 +326,29 @@ impl Learning {
             let zxid = image.zxid;
             self.ledger.command(turn, |ticket| LearnerStorage::InstallSnapshot { ticket, zxid });
             image.is_installed = true;
-            if image.has_above {
+        }
+        match (self.cuts_above, self.image) {
+            (Some(zxid), _) => {
                 let sent = self.ledger.waiting_zxids();
                 let cut = |ticket| LearnerStorage::CutAbove { ticket, zxid, sent };
                 let ticket = self.ledger.command(turn, cut);
                 self.stage = Stage::AwaitCut { ticket };
-                return Ok(());
             }
-            self.ledger.release(zxid);
+            (None, Some(image)) => {
+                self.ledger.release(image.zxid);
+                self.write_epoch(turn);
+            }
+            (None, None) => self.write_epoch(turn),
         }
-        self.write_epoch(turn);
-        Ok(())
     }
 
-    /// The log has nothing above the image but what it shares with the leader, up to `kept`.
+    /// The log has nothing above the cut but what it shares with the leader, up to `kept`.
     pub fn on_cut_at(&mut self, ticket: Ticket, kept: Zxid, turn: &mut LearnerTurn<'_>) {
         let Stage::AwaitCut { ticket: ours } = self.stage else { return };
         if ours == ticket {
             self.ledger.release(kept);
-            if let Some(image) = &mut self.image {
-                image.has_above = false;
-            }
+            self.cuts_above = None;
+            self.cut_off.clear();
             self.write_epoch(turn);
         }
     }
@@ -388,11 +374,13 @@ impl Learning {
         ticket: Ticket,
         settings: &LearnerSettings,
         turn: &mut LearnerTurn<'_>,
-    ) -> Result<(), LearnerEnd> {
+    ) {
         self.ledger.on_durable(ticket);
         match self.stage {
-            Stage::AwaitTruncated { ticket: wanted, zxid, then } if wanted <= ticket => {
-                self.on_truncated(zxid, then, turn)?;
+            Stage::AwaitTruncated { ticket: wanted, zxid } if wanted <= ticket => {
+                self.has_state = false;
+                turn.push(LearnerOutput::Reload);
+                self.stage = Stage::AwaitReloaded { zxid };
             }
             Stage::AwaitRoom => self.write_epoch(turn),
             Stage::AwaitLogged { ticket: wanted } if wanted <= ticket => {
@@ -401,7 +389,6 @@ impl Learning {
             Stage::AwaitUpToDate => self.ledger.send_acks(turn),
             _ => {}
         }
-        Ok(())
     }
 
     fn on_logged(&mut self, settings: &LearnerSettings, turn: &mut LearnerTurn<'_>) {
@@ -468,17 +455,18 @@ impl Learning {
 
     /// Gives up what is under way: what stays of the history.
     pub fn leave(self, turn: &mut LearnerTurn<'_>) -> Left {
-        if matches!(self.stage, Stage::AwaitImage(_) | Stage::AwaitWritten { .. }) {
+        if self.image.is_some_and(|image| !image.is_installed) {
             turn.push(LearnerOutput::Chore(ChoreCommand::SnapshotAbandon));
         }
-        let is_on_disk = self.image.is_none_or(|image| image.is_installed && !image.has_above);
-        // Whether the log was cut or refused to be is known by then.
-        let is_cutting = matches!(self.stage, Stage::AwaitTruncated { .. });
-        if self.has_state && is_on_disk && !is_cutting {
-            Left::History(self.ledger.into_tail())
-        } else {
-            Left::Reload
+        // What the disk makes of a cut under way is known by then.
+        let is_cutting = matches!(self.stage, Stage::AwaitTruncated { .. } | Stage::AwaitCut { .. });
+        let is_on_disk = self.image.is_none_or(|image| image.is_installed);
+        if is_cutting || !is_on_disk || !self.has_state {
+            return Left::Reload;
         }
+        let mut tail = self.ledger.into_tail();
+        tail.put_back(self.cut_off);
+        Left::History(tail)
     }
 
     /// What must hold between any two inputs.
@@ -489,8 +477,9 @@ impl Learning {
             assert!(logged >= image.zxid, "an image is the beginning of what is learned");
         }
         if matches!(self.stage, Stage::AwaitLogged { .. } | Stage::AwaitUpToDate) {
-            let is_open = self.image.is_some_and(|i| i.has_above || !i.is_installed);
-            assert!(!is_open, "no epoch is written above an image without a name");
+            let has_name = self.image.is_none_or(|image| image.is_installed);
+            assert!(has_name, "no epoch is written above an image without a name");
+            assert_eq!(self.cuts_above, None, "nor above what is to go");
         }
     }
 }

@@ -36,7 +36,8 @@ impl Learning {
                 None => log::warn!("NEWLEADER holds a text that is no configuration"),
             }
         }
-        self.log_everything(settings, turn)
+        self.log_everything(settings, turn);
+        Ok(())
     }
 
     /// A txn, or word of one. `is_behind`: NEWLEADER has come.

@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     replay_until: Zxid,
     feed: LogFeed,
     is_logging: bool,
+    /// The state is an image that goes with the role, unless it gets its name.
+    is_over_image: bool,
     /// Proposals that want an ACK once they are durable, in the order they came.
     unacked: VecDeque<Zxid>,
 }
@@ -58,6 +60,7 @@ impl Ledger {
             replay_until,
             feed: LogFeed::new(logged, is_logging),
             is_logging,
+            is_over_image: false,
             unacked: VecDeque::new(),
         }
     }
@@ -161,7 +164,7 @@ impl Ledger {
             return None;
         }
         let is_handed = self.pending[0].zxid() <= self.feed.handed();
-        if !is_handed && !self.feed.is_held() {
+        if !is_handed && !self.is_over_image {
             return None;
         }
         let held = self.pending.pop_front()?;
@@ -225,11 +228,18 @@ impl Ledger {
         self.replay_until = Zxid(i64::MAX);
         self.feed.set_end(zxid);
         self.feed.hold();
+        self.is_over_image = true;
     }
 
-    /// The log has what comes behind the image up to `kept`, and takes the rest from here.
+    /// The log may not have what comes now before `release`.
+    pub fn hold(&mut self) {
+        self.feed.hold();
+    }
+
+    /// The log has what comes up to `kept` already, and takes the rest from here.
     pub fn release(&mut self, kept: Zxid) {
         self.feed.release(kept);
+        self.is_over_image = false;
     }
 
     /// The image was complete when what is committed now had been: from here on txns are exact.

@@ -17,10 +17,10 @@ pub struct Tail {
 }
 
 /// What cutting a history meant for its tail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TailCut {
-    /// It ends with this zxid now, and the state is a part of it.
-    Within(Zxid),
+    /// These lay above and are no part of it any more.
+    Within(VecDeque<Entry>),
     /// The state holds what is to go: it must be rebuilt from the disk.
     Deeper,
 }
@@ -59,13 +59,16 @@ impl Tail {
     /// Drops what lies above `zxid`.
     pub fn cut(&mut self, zxid: Zxid) -> TailCut {
         if zxid < self.applied {
-            self.entries.clear();
             return TailCut::Deeper;
         }
-        while self.entries.back().is_some_and(|entry| entry.header.zxid > zxid) {
-            self.entries.pop_back();
-        }
-        TailCut::Within(self.logged())
+        let stays = self.entries.partition_point(|entry| entry.header.zxid <= zxid);
+        TailCut::Within(self.entries.split_off(stays))
+    }
+
+    /// What was cut is a part of it after all.
+    pub fn put_back(&mut self, dropped: VecDeque<Entry>) {
+        self.entries.extend(dropped);
+        self.check();
     }
 
     /// What must hold between any two inputs.
@@ -92,25 +95,35 @@ mod tests {
         Tail::new(Zxid::new(4, 7), zxids.map(entry), Zxid::ZERO)
     }
 
+    fn cut(tail: &mut Tail, zxid: Zxid) -> Option<VecDeque<Entry>> {
+        match tail.cut(zxid) {
+            TailCut::Within(dropped) => Some(dropped),
+            TailCut::Deeper => None,
+        }
+    }
+
     #[test]
     fn a_cut_within_the_tail_only_drops_it() {
         let mut tail = tail();
-        assert_eq!(tail.cut(Zxid::new(5, 1)), TailCut::Within(Zxid::new(5, 1)));
-        assert_eq!(tail.cut(Zxid::new(4, 8)), TailCut::Within(Zxid::new(4, 8)));
-        assert_eq!(tail.cut(Zxid::new(4, 7)), TailCut::Within(Zxid::new(4, 7)));
+        assert_eq!(cut(&mut tail, Zxid::new(5, 1)).map(|dropped| dropped.len()), Some(0));
+        assert_eq!(cut(&mut tail, Zxid::new(4, 8)).map(|dropped| dropped.len()), Some(2));
+        assert_eq!(tail.logged(), Zxid::new(4, 8));
+        assert_eq!(cut(&mut tail, Zxid::new(4, 7)).map(|dropped| dropped.len()), Some(1));
         assert_eq!((tail.logged(), tail.entries().len()), (Zxid::new(4, 7), 0));
     }
 
     #[test]
     fn a_cut_to_an_epochs_beginning_ends_with_the_last_txn_before_it() {
-        assert_eq!(tail().cut(Zxid::new(5, 0)), TailCut::Within(Zxid::new(4, 9)));
+        let mut cut_off = tail();
+        let dropped = cut(&mut cut_off, Zxid::new(5, 0)).expect("within");
+        assert_eq!(cut_off.logged(), Zxid::new(4, 9));
+        cut_off.put_back(dropped);
+        assert_eq!(cut_off, tail());
     }
 
     #[test]
     fn a_cut_below_the_state_asks_for_it_to_be_rebuilt() {
-        let mut tail = tail();
-        assert_eq!(tail.cut(Zxid::new(4, 6)), TailCut::Deeper);
-        assert_eq!(tail.logged(), Zxid::new(4, 7));
+        assert_eq!(tail().cut(Zxid::new(4, 6)), TailCut::Deeper);
     }
 
     #[test]
