@@ -57,9 +57,16 @@ impl Dialling {
 
     /// The link is there: whatever else is under way is given up.
     pub fn on_dialed(&mut self, address: usize, turn: &mut LearnerTurn<'_>) {
-        for (other, dial) in self.dials.iter_mut().enumerate() {
-            if other != address && dial.stage == Stage::AwaitAnswer {
-                turn.push(LearnerOutput::HangUp { address: other });
+        if let Some(dial) = self.dials.get_mut(address) {
+            dial.stage = Stage::GivenUp;
+        }
+        self.give_up(turn);
+    }
+
+    pub fn give_up(&mut self, turn: &mut LearnerTurn<'_>) {
+        for (address, dial) in self.dials.iter_mut().enumerate() {
+            if dial.stage == Stage::AwaitAnswer {
+                turn.push(LearnerOutput::HangUp { address });
             }
             dial.stage = Stage::GivenUp;
         }
@@ -86,7 +93,7 @@ impl Dialling {
 
     pub fn on_time(&mut self, turn: &mut LearnerTurn<'_>) -> Result<(), LearnerEnd> {
         if turn.now >= self.deadline {
-            self.on_dialed(usize::MAX, turn);
+            self.give_up(turn);
             return Err(LearnerEnd::NotReached);
         }
         for address in 0..self.dials.len() {

@@ -1,8 +1,7 @@
 //! A follower of an established leader: proposals to the log, ACKs from the disk, commits to the
 //! state.
 
-use crate::base::Instant;
-use crate::base::Ticket;
+use crate::base::{Instant, Ticket};
 use crate::peering::{Packet, PacketKind};
 
 use super::continuity::Continuity;

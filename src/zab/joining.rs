@@ -193,7 +193,7 @@ impl Joining {
     /// Gives up what is under way.
     pub fn leave(mut self, turn: &mut LearnerTurn<'_>) -> Standing {
         if let Stage::AwaitLink(dialling) = &mut self.stage {
-            dialling.on_dialed(usize::MAX, turn);
+            dialling.give_up(turn);
         }
         self.standing
     }

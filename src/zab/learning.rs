@@ -209,9 +209,9 @@ impl Learning {
                 self.ledger = Ledger::new(tail, is_logging);
                 if !dropped.is_empty() && is_logging {
                     self.cuts_above = Some(ends);
+                    self.cut_off = dropped;
                     self.ledger.hold();
                 }
-                self.cut_off = dropped;
                 self.ledger.commit_until(ends);
                 self.stage = Stage::AwaitNewLeader;
             }
@@ -459,7 +459,8 @@ impl Learning {
             turn.push(LearnerOutput::Chore(ChoreCommand::SnapshotAbandon));
         }
         // What the disk makes of a cut under way is known by then.
-        let is_cutting = matches!(self.stage, Stage::AwaitTruncated { .. } | Stage::AwaitCut { .. });
+        let is_cutting =
+            matches!(self.stage, Stage::AwaitTruncated { .. } | Stage::AwaitCut { .. });
         let is_on_disk = self.image.is_none_or(|image| image.is_installed);
         if is_cutting || !is_on_disk || !self.has_state {
             return Left::Reload;

@@ -201,8 +201,8 @@ impl LogFeed {
         assert_eq!(bytes, self.records.len(), "every byte belongs to a record");
         let bytes: usize = self.unsynced.iter().map(|unsynced| unsynced.bytes).sum();
         assert_eq!(bytes, self.unsynced_bytes, "unsynced bytes are counted");
-        let pairs = self.unsynced.iter().zip(self.unsynced.iter().skip(1));
-        assert!(pairs.clone().all(|(a, b)| a.ticket < b.ticket), "tickets rise");
+        let mut pairs = self.unsynced.iter().zip(self.unsynced.iter().skip(1));
+        assert!(pairs.all(|(a, b)| a.ticket < b.ticket), "tickets rise");
         assert!(self.waiting.front().is_none_or(|r| r.zxid > self.handed), "nothing waits twice");
     }
 }

@@ -90,7 +90,7 @@ impl<O> Requests<O> {
 
     pub fn check(&self) {
         assert!(self.writes.values().all(|writes| !writes.is_empty()), "a session has writes");
-        let pairs = self.synced.iter().zip(self.synced.iter().skip(1));
-        assert!(pairs.clone().all(|((a, _), (b, _))| a <= b), "syncs are answered in order");
+        let mut pairs = self.synced.iter().zip(self.synced.iter().skip(1));
+        assert!(pairs.all(|((a, _), (b, _))| a <= b), "syncs are answered in order");
     }
 }

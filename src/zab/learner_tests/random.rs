@@ -190,7 +190,8 @@ proptest! {
             for (step, length) in &steps {
                 match step {
                     0 | 1 => {
-                        let piece = rest.split_off(..rest.len().min(*length)).unwrap_or_default();
+                        let (piece, behind) = rest.split_at(rest.len().min(*length));
+                        rest = behind;
                         bench.feed(piece);
                     }
                     2 => {
@@ -208,10 +209,7 @@ proptest! {
         prop_assert_eq!(&bench.ended, &None);
         prop_assert_eq!(&bench.state, &all);
         prop_assert_eq!(bench.disk().history(), all.clone());
-        // A leader that cuts deep and sends the same again is asked too much of.
-        if !matches!(script.first, First::Trunc(counter) if counter < 6) {
-            survives(&bench, &all, synced.len(), 6);
-        }
+        survives(&bench, &all, synced.len(), 6);
         let acks: Vec<Zxid> = bench.acks().into_iter().filter(|z| z.counter() > 0).collect();
         let expected = if script.is_observer { vec![] } else {
             zs(6, 1, script.outstanding + script.between + script.behind)
@@ -225,7 +223,7 @@ proptest! {
         executed in 0usize..12,
     ) {
         let mut bench = script.bench();
-        let (begin, end) = script.wires();
+        let (begin, _) = script.wires();
         bench.feed(&begin);
         for _ in 0..executed {
             if !bench.disk_step() {
@@ -253,7 +251,6 @@ proptest! {
         prop_assert_eq!(&again.ended, &None);
         prop_assert_eq!(&again.state, &all);
         prop_assert_eq!(again.disk().history(), all);
-        drop(end);
     }
 
     #[test]
@@ -312,9 +309,7 @@ impl Careless {
                     used.map(|used| piece = &piece[used..])
                 }
             };
-            if role.reads() != Reads::Nothing || piece.len() < length {
-                input = &input[length - piece.len()..];
-            }
+            input = &input[length - piece.len()..];
             if handled.is_err() {
                 return self.leave();
             }
