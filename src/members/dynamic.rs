@@ -71,7 +71,7 @@ pub fn leaves_static_file(key: &str, erase_client_port: bool) -> bool {
 /// back as they are.
 pub fn static_file_text<'a>(
     pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-    dynamic_path: &str,
+    dynamic_path: &'a str,
     erase_client_port: bool,
 ) -> Vec<u8> {
     let mut text = Vec::new();

@@ -60,8 +60,8 @@ pub fn properties(keys: &[&str]) -> Vec<usize> {
     buckets.concat()
 }
 
-/// Each bucket parts in two. What belongs together at its end moves as it is; the others are put
-/// before it one by one, so that they come to stand backwards.
+/// Each bucket parts in two. What belongs together at its end moves as it is; the others come to
+/// stand before it, backwards.
 fn turned_about(buckets: &[Vec<usize>], hashes: &[u32]) -> Vec<Vec<usize>> {
     let mut larger = vec![Vec::new(); buckets.len() * 2];
     for bucket in buckets {
@@ -69,10 +69,10 @@ fn turned_about(buckets: &[Vec<usize>], hashes: &[u32]) -> Vec<Vec<usize>> {
         let places: Vec<usize> = bucket.iter().map(new_place).collect();
         let Some(last) = places.last() else { continue };
         let run = places.iter().rposition(|place| place != last).map_or(0, |at| at + 1);
-        larger[*last].extend(&bucket[run..]);
-        for (at, place) in bucket[..run].iter().zip(&places) {
-            larger[*place].insert(0, *at);
+        for (at, place) in bucket[..run].iter().zip(&places[..run]).rev() {
+            larger[*place].push(*at);
         }
+        larger[*last].extend(&bucket[run..]);
     }
     larger
 }

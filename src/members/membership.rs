@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::base::{ServerId, limits};
+use crate::base::ServerId;
 
 use super::java_order;
 use super::spec::contradicts;
-use super::{HostPort, Member, MemberSpec, MembersError, Role, Verifier};
+use super::{HostPort, Member, MemberSpec, MembersError, Quorums, Role, Verifier};
 
 /// The servers of an ensemble. A configuration of a higher version replaces one of a lower.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +112,12 @@ impl Membership {
         Verifier::Groups { members: grouping.groups.iter().map(member).collect() }
     }
 
+    /// What is enough beside the last configuration that was proposed, while that one is newer.
+    pub fn quorums(&self, last_seen: Option<&Membership>) -> Quorums {
+        let next = last_seen.filter(|last_seen| last_seen.version > self.version);
+        Quorums { current: self.verifier(), next: next.map(Membership::verifier) }
+    }
+
     /// Apache's equality: a version stands for one configuration; of two versions the members and
     /// their groups are compared.
     pub fn is_same_as(&self, other: &Membership) -> bool {
@@ -170,15 +176,10 @@ impl Membership {
         let (voters, observers) = (self.voters().count(), self.observers().count());
         let reason = match (voters, observers) {
             (0, _) if !standalone_enabled => {
-                "standaloneEnabled = false then number of participants should be >0".to_owned()
+                "standaloneEnabled = false then number of participants should be >0"
             }
-            (0, 1..) => "Observers w/o participants is an invalid configuration".to_owned(),
-            (1, 1..) if standalone_enabled => {
-                "Observers w/o quorum is an invalid configuration".to_owned()
-            }
-            _ if voters > limits::VOTERS => {
-                format!("{voters} servers vote; {} are the most", limits::VOTERS)
-            }
+            (0, 1..) => "Observers w/o participants is an invalid configuration",
+            (1, 1..) if standalone_enabled => "Observers w/o quorum is an invalid configuration",
             _ => return Ok(()),
         };
         Err(MembersError::of_whole(reason))

@@ -69,6 +69,11 @@ pub struct Quorums {
 }
 
 impl Quorums {
+    /// Whether a server votes in either configuration.
+    pub fn is_voter(&self, server: ServerId) -> bool {
+        self.current.is_voter(server) || self.next.as_ref().is_some_and(|n| n.is_voter(server))
+    }
+
     pub fn are_satisfied(&self, acked: &BTreeSet<ServerId>) -> bool {
         self.current.is_quorum(acked) && self.next.as_ref().is_none_or(|next| next.is_quorum(acked))
     }

@@ -1,8 +1,8 @@
 //! Keys and values to a [`Membership`], with Apache's checks in Apache's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::ServerId;
+use crate::base::{ServerId, limits};
 
 use super::membership::Seen;
 use super::spec::split;
@@ -134,6 +134,11 @@ fn read(pairs: &[(&str, &str)], rules: Rules) -> Result<Membership, MembersError
         grouping: is_grouped.then_some(lines.grouping),
         seen: lines.seen,
     };
+    let voters = membership.voters().count();
+    if voters > limits::VOTERS {
+        let reason = format!("{voters} servers vote; {} are the most", limits::VOTERS);
+        return Err(MembersError::of_whole(reason));
+    }
     settle_groups(&mut membership)?;
     Ok(membership)
 }
@@ -147,7 +152,7 @@ struct Lines {
     grouping: Grouping,
     seen: Seen,
     /// Groups that had a line.
-    groups: Vec<i64>,
+    groups: BTreeSet<i64>,
 }
 
 impl Lines {
@@ -163,10 +168,9 @@ impl Lines {
 
     fn on_group(&mut self, key: &str, value: &str) -> Result<(), String> {
         let group = id_in(key)?;
-        if self.groups.contains(&group) {
+        if !self.groups.insert(group) {
             return Err(said_twice("group", group));
         }
-        self.groups.push(group);
         let ids = split(value, ':');
         // Java would count a group that nobody is in, and that no text of its own shows.
         if ids.is_empty() {
