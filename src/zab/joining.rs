@@ -26,8 +26,15 @@ enum Stage {
     AwaitLink(Dialling),
     AwaitLeaderInfo,
     /// The new epoch is on its way to the disk.
-    AwaitAccepted { ticket: Ticket, epoch: i64, since: Instant },
-    Joined { epoch: i64, form: LeaderForm },
+    AwaitAccepted {
+        ticket: Ticket,
+        epoch: i64,
+        since: Instant,
+    },
+    Joined {
+        epoch: i64,
+        form: LeaderForm,
+    },
 }
 
 #[derive(Debug)]

@@ -77,8 +77,12 @@ pub struct Standing {
 #[derive(Debug)]
 pub enum LearnerInput<'a> {
     /// A dial came through. The link is read from now on, as `reads` says.
-    Dialed { address: usize },
-    DialFailed { address: usize },
+    Dialed {
+        address: usize,
+    },
+    DialFailed {
+        address: usize,
+    },
     /// The leader's link is gone.
     LinkLost,
     Packet(Packet<'a>),
@@ -87,16 +91,27 @@ pub enum LearnerInput<'a> {
     /// The log could not be cut. Comes before the `Durable` of its ticket.
     CutRefused(Ticket),
     /// `CutAbove` has left the log's end here. Comes before the `Durable` of its ticket.
-    CutAt { ticket: Ticket, kept: Zxid },
+    CutAt {
+        ticket: Ticket,
+        kept: Zxid,
+    },
     /// What the chore thread says of the image's file: of this role's, for an earlier one may have
     /// had an image of the same zxid.
-    ImageProgress { bytes: usize },
-    ImageWritten { zxid: Zxid },
-    ImageFailed { zxid: Zxid },
+    ImageProgress {
+        bytes: usize,
+    },
+    ImageWritten {
+        zxid: Zxid,
+    },
+    ImageFailed {
+        zxid: Zxid,
+    },
     /// The state was rebuilt from the disk, as `Reload` asked; this is what lies behind it.
     Reloaded(Tail),
     /// A configuration that was to be activated gives this server another role or leader.
-    Reconfigured { leader: Option<ServerId> },
+    Reconfigured {
+        leader: Option<ServerId>,
+    },
     /// A timer may be due.
     Time,
 }
@@ -136,54 +151,107 @@ pub enum SyncKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LearnerOutput {
     /// Reach for one of the leader's addresses, by its place in the list.
-    Dial { address: usize, within_ms: u64 },
+    Dial {
+        address: usize,
+        within_ms: u64,
+    },
     /// Give up a dial, or close a link that another one came before.
-    HangUp { address: usize },
+    HangUp {
+        address: usize,
+    },
     Send(ToLeader),
     /// Answer the leader's ping with the sessions heard of since the last: `write_ping_answer`.
     /// `number` counts from the first that is answered.
-    AnswerPing { zxid: Zxid, number: u64 },
+    AnswerPing {
+        zxid: Zxid,
+        number: u64,
+    },
     Storage(LearnerStorage),
     Chore(ChoreCommand),
     /// The leader has decided. What /zookeeper/config says is this server's own configuration
     /// from now on, as in Java.
-    SyncBegan { kind: SyncKind, zxid: Zxid },
+    SyncBegan {
+        kind: SyncKind,
+        zxid: Zxid,
+    },
     /// The state goes; an image of `zxid` comes, item by item.
-    BeginImage { zxid: Zxid },
+    BeginImage {
+        zxid: Zxid,
+    },
     /// It is complete.
-    FinishImage { zxid: Zxid },
+    FinishImage {
+        zxid: Zxid,
+    },
     /// Rebuild the state from the disk, then say `Reloaded`.
     Reload,
     /// A configuration is committed: its file follows in the storage queue. Where it gives this
     /// server another role or leader, say `Reconfigured`.
-    Activate { config: Box<Membership>, leader: Option<ServerId>, zxid: Option<Zxid> },
+    Activate {
+        config: Box<Membership>,
+        leader: Option<ServerId>,
+        zxid: Option<Zxid>,
+    },
     /// The leader is established: clients may be served, and the vote is of this epoch.
-    Established { epoch: i64 },
+    Established {
+        epoch: i64,
+    },
     /// The snapshot beneath the log was taken while txns were applied: an own one should follow.
     WantSnapshot,
     /// The leader's word on a session whose client has come here.
-    Revalidated { session: SessionId, is_valid: bool },
+    Revalidated {
+        session: SessionId,
+        is_valid: bool,
+    },
 }
 
 /// Commands of the one ordered queue, each durable with its ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LearnerStorage {
     /// Whole log records. With `roll` they begin a new file.
-    Append { ticket: Ticket, first: Zxid, last: Zxid, bytes: Bytes, roll: bool, txns: u64 },
-    WriteEpoch { ticket: Ticket, file: EpochFile, epoch: i64 },
+    Append {
+        ticket: Ticket,
+        first: Zxid,
+        last: Zxid,
+        bytes: Bytes,
+        roll: bool,
+        txns: u64,
+    },
+    WriteEpoch {
+        ticket: Ticket,
+        file: EpochFile,
+        epoch: i64,
+    },
     /// Removes snapshots above `zxid`, then cuts the log after it; nothing where what would stay
     /// cannot rebuild `zxid`.
-    Truncate { ticket: Ticket, zxid: Zxid },
+    Truncate {
+        ticket: Ticket,
+        zxid: Zxid,
+    },
     /// Gives the finished snapshot of `zxid` its name.
-    InstallSnapshot { ticket: Ticket, zxid: Zxid },
+    InstallSnapshot {
+        ticket: Ticket,
+        zxid: Zxid,
+    },
     /// Removes what lies above the snapshot of `zxid`: other snapshots, and log records from the
     /// first one on that is not the next of `sent`. Those before it this server may have
     /// acknowledged, so they are never gone, not even for a moment.
-    CutAbove { ticket: Ticket, zxid: Zxid, sent: Vec<Zxid> },
+    CutAbove {
+        ticket: Ticket,
+        zxid: Zxid,
+        sent: Vec<Zxid>,
+    },
     /// This disk does not give back what it once held, and that is to be known after a restart.
-    MarkLost { ticket: Ticket },
-    ClearLost { ticket: Ticket },
-    WriteConfig { ticket: Ticket, config: Box<Membership>, place: ConfigPlace },
+    MarkLost {
+        ticket: Ticket,
+    },
+    ClearLost {
+        ticket: Ticket,
+    },
+    WriteConfig {
+        ticket: Ticket,
+        config: Box<Membership>,
+        place: ConfigPlace,
+    },
 }
 
 /// Which file a configuration goes to.
@@ -244,11 +312,7 @@ impl ToLeader {
 }
 
 /// The answer to a ping: its zxid, and the sessions whose clients were heard since the last one.
-pub fn write_ping_answer(
-    zxid: Zxid,
-    touches: impl IntoIterator<Item = Touch>,
-    out: &mut Vec<u8>,
-) {
+pub fn write_ping_answer(zxid: Zxid, touches: impl IntoIterator<Item = Touch>, out: &mut Vec<u8>) {
     write_packet_with(PacketKind::Ping, zxid, out, |out| write_touches(touches, out));
 }
 

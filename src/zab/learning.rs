@@ -34,18 +34,29 @@ enum Stage {
     AwaitSync,
     AwaitImage(Box<Receiving>),
     /// The chore thread writes and syncs the image's last bytes.
-    AwaitWritten { zxid: Zxid },
+    AwaitWritten {
+        zxid: Zxid,
+    },
     /// The disk cuts away what the state holds.
-    AwaitTruncated { ticket: Ticket, zxid: Zxid },
-    AwaitReloaded { zxid: Zxid },
+    AwaitTruncated {
+        ticket: Ticket,
+        zxid: Zxid,
+    },
+    AwaitReloaded {
+        zxid: Zxid,
+    },
     /// The history's txns, and NEWLEADER.
     AwaitNewLeader,
     /// NEWLEADER has come; the disk removes what lies above the image.
-    AwaitCut { ticket: Ticket },
+    AwaitCut {
+        ticket: Ticket,
+    },
     /// NEWLEADER has come; the log has no room yet for all that came before it.
     AwaitRoom,
     /// Everything up to the epoch is on its way to the disk.
-    AwaitLogged { ticket: Ticket },
+    AwaitLogged {
+        ticket: Ticket,
+    },
     AwaitUpToDate,
     Established,
 }

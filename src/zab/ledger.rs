@@ -7,9 +7,9 @@ use crate::base::{Instant, Ticket, Zxid, limits};
 use crate::proto::Entry;
 
 use super::continuity::Continuity;
+use super::leading::Progress;
 use super::learner_end::LearnerEnd;
 use super::learner_seam::{LearnerStorage, LearnerTurn, ToLeader};
-use super::leading::Progress;
 use super::log_feed::LogFeed;
 use super::tail::Tail;
 

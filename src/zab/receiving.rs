@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use crate::base::{Zxid, limits};
-use crate::history::{ChoreCommand, SnapshotItem, SnapshotReader, SnapshotTrailers, SnapshotWriter};
+use crate::history::{
+    ChoreCommand, SnapshotItem, SnapshotReader, SnapshotTrailers, SnapshotWriter,
+};
 
 use super::learner_end::LearnerEnd;
 use super::learner_seam::{LearnerOutput, LearnerTurn};

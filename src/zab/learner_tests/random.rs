@@ -80,9 +80,9 @@ impl Script {
         let begin = begin.proposals(&zs(6, outstanding + 1, between)).ping(last);
         let begin = begin.commits(&zs(6, 1, outstanding));
         let end = Wire::new().up_to_date().commits(&zs(6, outstanding + 1, between));
-        let end = zs(6, between + 1, all).into_iter().fold(end, |end, zxid| {
-            end.proposal(zxid).ping(zxid).commit(zxid)
-        });
+        let end = zs(6, between + 1, all)
+            .into_iter()
+            .fold(end, |end, zxid| end.proposal(zxid).ping(zxid).commit(zxid));
         (begin.bytes, end.bytes)
     }
 
@@ -280,8 +280,7 @@ struct Careless {
 impl Careless {
     fn new(script: &Script) -> Careless {
         let (mut last_ticket, mut out) = (Ticket(0), Vec::new());
-        let turn =
-            &mut LearnerTurn { now: at(0), last_ticket: &mut last_ticket, out: &mut out };
+        let turn = &mut LearnerTurn { now: at(0), last_ticket: &mut last_ticket, out: &mut out };
         let standing = standing(&Disk::of(&zs(4, 1, 9)));
         let mut role = LearnerRole::new(script.settings(), standing, 1, turn);
         role.handle(LearnerInput::Dialed { address: 0 }, turn).expect("a link");
@@ -366,11 +365,8 @@ impl Careless {
     }
 
     fn leave(mut self) {
-        let turn = &mut LearnerTurn {
-            now: at(0),
-            last_ticket: &mut self.last_ticket,
-            out: &mut self.out,
-        };
+        let turn =
+            &mut LearnerTurn { now: at(0), last_ticket: &mut self.last_ticket, out: &mut self.out };
         self.role.leave(turn);
     }
 }

@@ -172,8 +172,7 @@ fn an_image_that_makes_no_tree_or_finds_no_room_ends_the_role() {
     bench.feed(&Wire::new().snap(z(4, 30)).bytes[..20]);
     let mut refuse = |_: SnapshotItem<'_>| Err(BadItem);
     let (mut out, mut last_ticket) = (Vec::new(), crate::base::Ticket(99));
-    let turn =
-        &mut LearnerTurn { now: bench.now, last_ticket: &mut last_ticket, out: &mut out };
+    let turn = &mut LearnerTurn { now: bench.now, last_ticket: &mut last_ticket, out: &mut out };
     let taken = bench.role.handle_image(&image(z(4, 30)), &mut refuse, turn);
     assert_eq!(taken, Err(LearnerEnd::ImageRefused));
 

@@ -292,11 +292,10 @@ fn a_configuration_is_seen_then_activated_with_its_leader() {
     };
     assert!(bench.was_asked(is_activation));
     assert_eq!(applied(&bench), [z(5, 1)]);
-    for wire in [commit, Wire::new().proposal(z(5, 2)).activate(
-        PacketKind::CommitAndActivate,
-        &entry(z(5, 2)),
-        3,
-    )] {
+    for wire in [
+        commit,
+        Wire::new().proposal(z(5, 2)).activate(PacketKind::CommitAndActivate, &entry(z(5, 2)), 3),
+    ] {
         let mut bench = established(follower_settings());
         bench.feed(&Wire::new().proposal(z(5, 1)).commit(z(5, 1)).bytes);
         bench.feed(&wire.bytes);
