@@ -1,6 +1,8 @@
 //! Every bound of the server, each with its reason. Those an operator may set are defaults here.
 
-pub mod peers;
+mod peers;
+
+pub use peers::*;
 
 /// `jute.maxbuffer`: the largest frame a client may send, as Java.
 pub const JUTE_MAX_BUFFER: usize = 0xf_ffff;

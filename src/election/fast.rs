@@ -55,14 +55,20 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ElectionOutput {
     /// A newer word to the same server takes the place of one that is not sent yet.
-    Tell { to: ServerId, notification: Notification },
+    Tell {
+        to: ServerId,
+        notification: Notification,
+    },
     /// What a voter whose link comes up is told from now on; what was queued for it is old.
     Restate(Option<Notification>),
     Decided(Outcome),
     /// A better vote came before the role was taken up: there is no role yet.
     Reopened,
     /// Somebody's active configuration is newer than this server's. Only a looking server asks.
-    NewerConfig { from: ServerId, version: i64 },
+    NewerConfig {
+        from: ServerId,
+        version: i64,
+    },
     /// A voter looks for a leader while this server leads (`leader.maxTimeToWaitForEpoch`).
     VoterLooks(ServerId),
 }

@@ -62,15 +62,35 @@ pub enum DialFailure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeshOutput {
     /// The addresses in the order of preference; the first that answers counts.
-    Dial { dial: u64, server: ServerId, addresses: Vec<HostPort> },
+    Dial {
+        dial: u64,
+        server: ServerId,
+        addresses: Vec<HostPort>,
+    },
     /// Its outcome is of no interest any more.
-    DropDial { dial: u64 },
+    DropDial {
+        dial: u64,
+    },
     /// The first message of a link that was dialled.
-    Greet { link: ConnId, initial: Initial, form: InitialForm },
-    Send { link: ConnId, notification: Notification },
-    Close { link: ConnId, reason: CloseReason, after_flush: bool },
+    Greet {
+        link: ConnId,
+        initial: Initial,
+        form: InitialForm,
+    },
+    Send {
+        link: ConnId,
+        notification: Notification,
+    },
+    Close {
+        link: ConnId,
+        reason: CloseReason,
+        after_flush: bool,
+    },
     /// A server can be reached otherwise than before.
-    Reach { server: ServerId, reach: Reach },
+    Reach {
+        server: ServerId,
+        reach: Reach,
+    },
 }
 
 /// One server's links on the election port.
@@ -428,9 +448,8 @@ impl Mesh {
 
     /// Strangers are known as long as they have a link or are about to get one.
     fn forget_if_gone(&mut self, server: ServerId) -> bool {
-        let is_gone = |peer: &Peer| {
-            peer.is_stranger() && peer.link.is_none() && peer.dial.is_none()
-        };
+        let is_gone =
+            |peer: &Peer| peer.is_stranger() && peer.link.is_none() && peer.dial.is_none();
         let gone = self.peers.get(&server).is_some_and(is_gone);
         if gone {
             self.peers.remove(&server);

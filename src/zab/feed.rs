@@ -115,10 +115,17 @@ pub struct TooMany;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The image is made, or found.
-    AwaitImage { asked: bool },
-    FromImage { offset: u64, asked: bool },
+    AwaitImage {
+        asked: bool,
+    },
+    FromImage {
+        offset: u64,
+        asked: bool,
+    },
     /// Up to what was committed when the sync was decided.
-    Catching { target: Zxid },
+    Catching {
+        target: Zxid,
+    },
     /// All that comes before NEWLEADER has left, and NEWLEADER.
     Live,
 }

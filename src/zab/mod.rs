@@ -1,20 +1,38 @@
-//! Positions and their order: what is logged, durable, committed, applied; and who may say so.
+//! Positions and their order: what is logged, durable, committed, applied; who may say so; and how
+//! a learner comes to its leader's history and follows it.
 //!
-//! Decides when a txn may be applied, which epoch a leader leads and how its learners come to its
-//! history. Never applies a txn, never answers, never touches a file or a socket: it emits commands
-//! and packets and learns of their completion.
+//! Decides when a txn may be applied. Never applies it, never answers, never touches a file or a
+//! link: it emits storage commands and packets and learns of their completion.
 
 mod acks;
 mod continuity;
+mod dialling;
 mod discovery;
 mod feed;
+mod following;
+mod joining;
 mod leadership;
 mod leading;
 mod learner;
+mod learner_end;
+mod learner_role;
+mod learner_seam;
+#[cfg(test)]
+mod learner_tests;
+mod learning;
+mod learning_history;
+mod ledger;
+mod log_feed;
+mod observing;
+mod reading;
+mod receiving;
+mod requests;
 mod ring;
 #[cfg(test)]
 mod spoken;
 mod sync;
+mod tail;
+mod watch;
 
 pub use acks::{AckTable, Acked};
 pub use continuity::Continuity;
@@ -25,5 +43,14 @@ pub use leadership::{
     Start, Turn,
 };
 pub use leading::{Leading, Progress, Proposal};
+pub use learner_end::LearnerEnd;
+pub use learner_role::LearnerRole;
+pub use learner_seam::{
+    Committed, ConfigPlace, LearnerInput, LearnerOutput, LearnerSettings, LearnerStorage,
+    LearnerTurn, Left, Reads, Ready, Standing, SyncKind, ToLeader, write_ping_answer,
+};
+pub use observing::ObserverDelays;
+pub use receiving::{BadItem, ImageSink};
 pub use ring::{Place, Recent, Ring};
 pub use sync::{Decision, Facts, LogSync, Probed, Reason, Verdict, decide};
+pub use tail::{Tail, TailCut};

@@ -1,1 +1,75 @@
 //! What peers may cost, each bound with its reason.
+
+use super::JUTE_MAX_BUFFER;
+
+/// Bytes of the addresses in the first message of an election link, as Java.
+pub const ELECTION_ADDRESS_BYTES: usize = 2048;
+
+/// Bytes of one message of an election link, as Java: it holds the text of a configuration.
+pub const ELECTION_MESSAGE_BYTES: usize = 512 * 1024;
+
+/// Links on the election port whose first message is not there yet. The oldest makes room.
+pub const ELECTION_GREETINGS: usize = 64;
+
+/// Servers that no configuration names and that speak on the election port: those that are to join
+/// and do not know so yet. Who was silent longest makes room.
+pub const ELECTION_STRANGERS: usize = 64;
+
+/// The pause before a server that could not be reached is dialled again on the election port. It
+/// doubles up to a tick.
+pub const ELECTION_REDIAL_MS: u64 = 20;
+
+/// How long a server of a greater id that was spoken to has for dialling back: another word in
+/// between would make it give up the link it is making. As long as Java's first pause.
+pub const ELECTION_DIAL_BACK_MS: u64 = 200;
+
+/// How long a vote that has its quorum waits for a better one, as Java.
+pub const ELECTION_FINALIZE_MS: u64 = 200;
+
+/// Bytes of the data of one quorum packet: Java's two maximal buffers. Other settings of
+/// `jute.maxbuffer` and `jute.maxbuffer.extrasize` add up to another bound.
+pub const QUORUM_DATA_BYTES: usize = 2 * JUTE_MAX_BUFFER;
+
+/// The same before a peer has said who it is, which takes 20: nobody else may make a server hold
+/// more.
+pub const QUORUM_GREETING_BYTES: usize = 1024;
+
+/// Bytes of the ids in one quorum packet. Java bounds each string and not their number; a client
+/// adds one with every frame of auth, so this is sixteen frames of nothing else.
+pub const QUORUM_IDS_BYTES: usize = 16 * JUTE_MAX_BUFFER;
+
+/// Sessions that one answer to a ping can name.
+pub const QUORUM_TOUCHES: usize = QUORUM_DATA_BYTES / 12;
+
+/// What a peer's link keeps of its buffer between two messages: most are shorter.
+pub const PEER_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Voters of one configuration: who has acknowledged a proposal is a bit each in one word. More
+/// than nine are rarely useful, since each write waits for most of them.
+pub const VOTERS: usize = 64;
+
+/// Recent proposals that are kept in memory: what a learner is sent from that was away for a moment
+/// or takes its time. Behind them the log is read.
+pub const RING_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of the log or of an image that are read for one learner at a time, and sent at once.
+pub const LEARNER_PIECE_BYTES: usize = 256 * 1024;
+
+/// Answers to SYNC and REVALIDATE that wait for one learner to be told of what came before them,
+/// some 40 bytes each: its clients have no more requests under way than that.
+pub const LEARNER_NOTES: usize = 256 * 1024;
+
+/// Links of learners, those included that have not said who they are. More observers than this
+/// are served by observer masters.
+pub const LEARNERS: usize = 4096;
+
+/// Record bytes that a learner holds because its log is behind. Past it the leader is not read
+/// until the log has caught up: a slow disk shall cost its own server's place, not its memory.
+pub const LEARNER_WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of txns that a leader has proposed and not committed. Java's leaders take up a thousand
+/// requests at once and these may be large, but a leader with more than this proposes for ever.
+pub const LEARNER_PENDING_BYTES: usize = 512 * 1024 * 1024;
+
+/// Txns that are committed and wait for a turn to apply them. Past it the leader is not read.
+pub const LEARNER_BACKLOG_TXNS: usize = 8192;

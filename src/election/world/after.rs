@@ -16,13 +16,28 @@ const SILENT_LEADER_MS: u64 = 400;
 pub enum Role {
     Down,
     /// The storage queue drains.
-    Gap { until: Instant },
+    Gap {
+        until: Instant,
+    },
     Looking,
     /// Is to lead and opens its door.
-    Opening { until: Instant },
-    Leading { quorum_at: Instant, limit_ms: u64, epoch: Option<i64> },
-    Joining { leader: ServerId, since: Instant, next: Instant },
-    Following { leader: ServerId, lost: Option<Instant> },
+    Opening {
+        until: Instant,
+    },
+    Leading {
+        quorum_at: Instant,
+        limit_ms: u64,
+        epoch: Option<i64>,
+    },
+    Joining {
+        leader: ServerId,
+        since: Instant,
+        next: Instant,
+    },
+    Following {
+        leader: ServerId,
+        lost: Option<Instant>,
+    },
 }
 
 impl World {
@@ -51,8 +66,7 @@ impl World {
             }
             Role::Opening { until } if now >= until => {
                 let limit_ms = FIRST_QUORUM_MS;
-                self.machines[index].role =
-                    Role::Leading { quorum_at: now, limit_ms, epoch: None };
+                self.machines[index].role = Role::Leading { quorum_at: now, limit_ms, epoch: None };
                 self.give(index, Input::Confirm);
             }
             Role::Joining { leader, since, next } if now >= next => {
@@ -182,9 +196,8 @@ impl World {
 
     /// One established leader, and everybody that is up with it.
     pub fn is_whole(&self) -> bool {
-        let established = |at: &usize| {
-            matches!(self.machines[*at].role, Role::Leading { epoch: Some(_), .. })
-        };
+        let established =
+            |at: &usize| matches!(self.machines[*at].role, Role::Leading { epoch: Some(_), .. });
         let leaders: Vec<usize> = (0..self.machines.len()).filter(established).collect();
         let [leader] = leaders[..] else { return false };
         let id = self.machines[leader].id;
@@ -193,15 +206,13 @@ impl World {
             Role::Down => true,
             _ => at == leader,
         };
-        (0..self.machines.len()).all(is_with)
-            && self.led_by(leader).len() * 2 > self.shape.voters
+        (0..self.machines.len()).all(is_with) && self.led_by(leader).len() * 2 > self.shape.voters
     }
 
     /// The established leader, if there is one.
     pub fn leader(&self) -> Option<usize> {
-        (0..self.machines.len()).find(|at| {
-            matches!(self.machines[*at].role, Role::Leading { epoch: Some(_), .. })
-        })
+        (0..self.machines.len())
+            .find(|at| matches!(self.machines[*at].role, Role::Leading { epoch: Some(_), .. }))
     }
 }
 

@@ -161,12 +161,7 @@ impl Java {
         }
     }
 
-    fn on_dialled(
-        &mut self,
-        dial: u64,
-        how: Result<ConnId, DialFailure>,
-        out: &mut Vec<Action>,
-    ) {
+    fn on_dialled(&mut self, dial: u64, how: Result<ConnId, DialFailure>, out: &mut Vec<Action>) {
         let Some(server) = self.dialling.remove(&dial) else { return };
         let Ok(link) = how else { return };
         let initial = Initial { server: self.me, addresses: vec![address(self.me)] };

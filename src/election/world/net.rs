@@ -17,16 +17,47 @@ pub enum Parcel {
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    Deliver { wire: u32, end: usize, what: Parcel },
+    Deliver {
+        wire: u32,
+        end: usize,
+        what: Parcel,
+    },
     /// A dial arrives where it goes.
-    Knock { from: usize, life: u64, dial: u64, to: usize },
-    Outcome { to: usize, life: u64, dial: u64, how: Result<ConnId, DialFailure> },
-    Wake { to: usize, life: u64 },
-    Step { to: usize, life: u64, again: bool },
-    Restart { index: usize },
-    Crash { index: usize },
-    Cut { a: usize, b: usize },
-    Heal { a: usize, b: usize },
+    Knock {
+        from: usize,
+        life: u64,
+        dial: u64,
+        to: usize,
+    },
+    Outcome {
+        to: usize,
+        life: u64,
+        dial: u64,
+        how: Result<ConnId, DialFailure>,
+    },
+    Wake {
+        to: usize,
+        life: u64,
+    },
+    Step {
+        to: usize,
+        life: u64,
+        again: bool,
+    },
+    Restart {
+        index: usize,
+    },
+    Crash {
+        index: usize,
+    },
+    Cut {
+        a: usize,
+        b: usize,
+    },
+    Heal {
+        a: usize,
+        b: usize,
+    },
 }
 
 /// One end of a stream.
