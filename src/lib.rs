@@ -21,7 +21,7 @@
 //! | 3 P | [`watch`] | changes to notifications |
 //! | 3 P | [`prepare`] | request + state + what is in flight to one txn or an error |
 //! | 4 P | [`election`] | votes and rounds: who leads; which link of two servers stays |
-//! | 4 P | `zab` | propose, durable, commit: positions and their order |
+//! | 4 P | [`zab`] | propose, durable, commit: positions and their order |
 //! | 4 P | [`session`] | who is alive: expiry buckets, passwords, ownership |
 //! | 4 P | `serve` | the order of one session's requests; reads and replies |
 //! | 5 P | [`node`] | the seam: events in, effects out; the turn |

@@ -110,7 +110,7 @@ public class Texts {
             }
             record(fixed[0], lines, new Random(lines.hashCode()));
         }
-        for (int seed = 1; seed <= 160; seed++) {
+        for (int seed = 1; seed <= 70; seed++) {
             random(new Random(seed));
         }
         out.close();
