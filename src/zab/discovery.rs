@@ -46,25 +46,11 @@ pub struct Discovery {
 /// Named for what is awaited.
 #[derive(Debug)]
 enum Stage {
-    AwaitEpochs {
-        highest: i64,
-        connected: BTreeSet<ServerId>,
-    },
-    AwaitAccepted {
-        epoch: u32,
-        ticket: Ticket,
-    },
-    AwaitAcks {
-        epoch: u32,
-        acked: BTreeSet<ServerId>,
-    },
-    AwaitCurrent {
-        epoch: u32,
-        ticket: Ticket,
-    },
-    Done {
-        epoch: u32,
-    },
+    AwaitEpochs { highest: i64, connected: BTreeSet<ServerId> },
+    AwaitAccepted { epoch: u32, ticket: Ticket },
+    AwaitAcks { epoch: u32, acked: BTreeSet<ServerId> },
+    AwaitCurrent { epoch: u32, ticket: Ticket },
+    Done { epoch: u32 },
 }
 
 /// The last epoch whose zxids are not negative; nobody can have come close to it.

@@ -120,7 +120,11 @@ impl Bench {
 fn a_packet_is_as_long_as_it_says() {
     for outgoing in [
         Outgoing::packet(PacketKind::Commit, z(1, 2)),
-        Outgoing::Packet { kind: PacketKind::Proposal, zxid: z(1, 2), data: Some(vec![1; 9].into()) },
+        Outgoing::Packet {
+            kind: PacketKind::Proposal,
+            zxid: z(1, 2),
+            data: Some(vec![1; 9].into()),
+        },
         Outgoing::Image(Bytes::from_static(IMAGE_END)),
     ] {
         let mut out = Vec::new();
@@ -425,8 +429,7 @@ fn a_live_learner_that_fell_behind_the_ring_goes_on_from_the_log() {
 /// The image is of one zxid, and what leaves behind it goes on from there: NEWLEADER comes after.
 #[test]
 fn zk_3104_newleader_comes_after_the_image_and_what_the_image_has_not() {
-    let mut bench =
-        Bench::new(LearnerKind::Follower, Decision::Snap, recovered(), z(4, 4));
+    let mut bench = Bench::new(LearnerKind::Follower, Decision::Snap, recovered(), z(4, 4));
     assert_eq!(bench.pump(), Some(Wish::Image));
     assert_eq!(bench.pump(), None, "it is asked once");
     bench.feed.on_image(z(6, 1));
@@ -454,8 +457,7 @@ fn zk_3104_newleader_comes_after_the_image_and_what_the_image_has_not() {
 
 #[test]
 fn an_image_that_is_later_than_the_decision_is_followed_by_newleader() {
-    let mut bench =
-        Bench::new(LearnerKind::Observer, Decision::Snap, recovered(), z(4, 4));
+    let mut bench = Bench::new(LearnerKind::Observer, Decision::Snap, recovered(), z(4, 4));
     assert_eq!(bench.pump(), Some(Wish::Image));
     bench.propose(1);
     bench.propose(2);

@@ -87,25 +87,62 @@ pub struct Turn<'t> {
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
     /// A learner's link is open and takes so many bytes.
-    Connected { link: ConnId, room: usize },
-    Packet { link: ConnId, packet: Packet<'a> },
-    Closed { link: ConnId },
+    Connected {
+        link: ConnId,
+        room: usize,
+    },
+    Packet {
+        link: ConnId,
+        packet: Packet<'a>,
+    },
+    Closed {
+        link: ConnId,
+    },
     /// The link now takes so many bytes.
-    Room { link: ConnId, bytes: usize },
+    Room {
+        link: ConnId,
+        bytes: usize,
+    },
     /// All commands up to `ticket` are on disk, and with them the log up to `log`.
-    Durable { ticket: Ticket, log: Zxid },
+    Durable {
+        ticket: Ticket,
+        log: Zxid,
+    },
     /// Answers to `AskLog` and to each `Wish`; `Missing`: it is not there, or cannot be read.
-    Probed { link: ConnId, probed: Probed },
-    Log { link: ConnId, records: Vec<Recent>, is_end: bool },
-    Image { link: ConnId, zxid: Zxid },
-    ImageBytes { link: ConnId, bytes: Bytes, is_last: bool },
-    Missing { link: ConnId },
+    Probed {
+        link: ConnId,
+        probed: Probed,
+    },
+    Log {
+        link: ConnId,
+        records: Vec<Recent>,
+        is_end: bool,
+    },
+    Image {
+        link: ConnId,
+        zxid: Zxid,
+    },
+    ImageBytes {
+        link: ConnId,
+        bytes: Bytes,
+        is_last: bool,
+    },
+    Missing {
+        link: ConnId,
+    },
     /// A voter's notification says that it is looking for a leader.
-    Looking { server: ServerId },
+    Looking {
+        server: ServerId,
+    },
     /// A learner's sync has come to the front of what it asked for before.
-    Sync { link: ConnId },
+    Sync {
+        link: ConnId,
+    },
     /// The answer to what was passed up.
-    Revalidated { link: ConnId, revalidated: Revalidated },
+    Revalidated {
+        link: ConnId,
+        revalidated: Revalidated,
+    },
     /// Timers, once all input that is here was taken.
     Time,
 }
@@ -114,28 +151,54 @@ pub enum Input<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed<'a> {
     /// A client's request. A sync, too: it comes back as `Input::Sync` in its order.
-    Request { link: ConnId, request: Forwarded<'a>, ids: AuthIds<'a> },
-    Revalidate { link: ConnId, revalidate: Revalidate },
+    Request {
+        link: ConnId,
+        request: Forwarded<'a>,
+        ids: AuthIds<'a>,
+    },
+    Revalidate {
+        link: ConnId,
+        revalidate: Revalidate,
+    },
     /// Sessions that were heard of, whole ones: `peering::read_touches` reads them.
-    Touched { link: ConnId, touches: &'a [u8] },
+    Touched {
+        link: ConnId,
+        touches: &'a [u8],
+    },
 }
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    Send { link: ConnId, outgoing: Outgoing },
+    Send {
+        link: ConnId,
+        outgoing: Outgoing,
+    },
     /// The link is given up; nothing more is said about it.
-    Close { link: ConnId, why: Parting },
+    Close {
+        link: ConnId,
+        why: Parting,
+    },
     Storage(StorageCommand),
     /// Where does this zxid stand in the log?
-    AskLog { link: ConnId, zxid: Zxid },
-    Wanted { link: ConnId, wish: Wish },
+    AskLog {
+        link: ConnId,
+        zxid: Zxid,
+    },
+    Wanted {
+        link: ConnId,
+        wish: Wish,
+    },
     /// The last seen configuration is another one from now on.
     LastSeen(Box<Membership>),
     /// A quorum follows: what was recovered is committed, and clients may be served.
-    Established { epoch: u32 },
+    Established {
+        epoch: u32,
+    },
     /// Proposals up to this one are committed.
-    Committed { through: Zxid },
+    Committed {
+        through: Zxid,
+    },
     /// The role is over; all its links were closed before.
     Ended(Ended),
 }
@@ -172,15 +235,26 @@ pub enum Parting {
 pub enum Ended {
     NoQuorumForEpoch,
     NoQuorumAcceptedEpoch,
-    NoQuorumFollowed { synced: BTreeSet<ServerId> },
-    QuorumLost { synced: BTreeSet<ServerId> },
+    NoQuorumFollowed {
+        synced: BTreeSet<ServerId>,
+    },
+    QuorumLost {
+        synced: BTreeSet<ServerId>,
+    },
     /// A voter has a better history: let it lead.
-    VoterAhead { server: ServerId, ahead: Ahead },
+    VoterAhead {
+        server: ServerId,
+        ahead: Ahead,
+    },
     /// A voter looks for a leader again, and was waited for long enough.
-    VoterChangedMind { server: ServerId },
+    VoterChangedMind {
+        server: ServerId,
+    },
     CounterExhausted,
     /// This server did nothing for so long that it cannot know whether it still leads.
-    Stalled { ms: u64 },
+    Stalled {
+        ms: u64,
+    },
 }
 
 /// What there is once the epoch is on disk.

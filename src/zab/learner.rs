@@ -14,13 +14,26 @@ pub(super) enum Stage {
     AwaitEpoch(Known),
     AwaitAckEpoch(Known),
     /// A quorum has not accepted the epoch yet. The learner's history ends with `peer`.
-    AwaitAgreement { known: Known, peer: Zxid },
+    AwaitAgreement {
+        known: Known,
+        peer: Zxid,
+    },
     /// The log is asked where it stands.
-    AwaitProbe { known: Known, peer: Zxid },
+    AwaitProbe {
+        known: Known,
+        peer: Zxid,
+    },
     /// ACK of NEWLEADER; until then it only takes.
-    AwaitNewLeaderAck { known: Known, feed: Feed, is_snap: bool },
+    AwaitNewLeaderAck {
+        known: Known,
+        feed: Feed,
+        is_snap: bool,
+    },
     /// It has the history, and is up to date as soon as the leader is established.
-    Synced { known: Known, feed: Feed },
+    Synced {
+        known: Known,
+        feed: Feed,
+    },
 }
 
 /// What a learner has said of itself.

@@ -93,8 +93,11 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let push = (0u32..2, 0u32..3, 0usize..200)
-        .prop_map(|(epochs, counters, bytes)| Op::Push { epochs, counters, bytes });
+    let push = (0u32..2, 0u32..3, 0usize..200).prop_map(|(epochs, counters, bytes)| Op::Push {
+        epochs,
+        counters,
+        bytes,
+    });
     prop_oneof![
         8 => push,
         1 => (0usize..9).prop_map(|back| Op::Cut { back }),

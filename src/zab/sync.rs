@@ -32,7 +32,9 @@ pub struct Facts<'a> {
 pub enum LogSync {
     Off,
     /// Times the size of the latest snapshot; a product of zero bounds nothing.
-    UpTo { snapshot_factor: f64 },
+    UpTo {
+        snapshot_factor: f64,
+    },
 }
 
 impl LogSync {
@@ -64,8 +66,13 @@ pub struct Probed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// `zxid` is what the packet says, `after` where the learner is.
-    Diff { zxid: Zxid, after: Zxid },
-    Trunc { zxid: Zxid },
+    Diff {
+        zxid: Zxid,
+        after: Zxid,
+    },
+    Trunc {
+        zxid: Zxid,
+    },
     Snap,
 }
 

@@ -23,8 +23,7 @@ impl Leadership {
         if self.learners.len() >= limits::LEARNERS {
             return turn.out.push(Output::Close { link, why: Parting::TooManyLearners });
         }
-        let deadline =
-            self.tick + self.settings.init_limit_ticks + self.settings.sync_limit_ticks;
+        let deadline = self.tick + self.settings.init_limit_ticks + self.settings.sync_limit_ticks;
         let earlier = self.learners.insert(link, Learner::new(turn.now, room, deadline));
         assert!(earlier.is_none(), "a link is opened once");
     }
@@ -68,7 +67,9 @@ impl Leadership {
             Stage::AwaitAckEpoch(known) => {
                 self.on_ack_epoch(turn, link, known, &packet).map(|()| None)
             }
-            Stage::AwaitNewLeaderAck { .. } => self.on_first_ack(turn, link, &packet).map(|()| None),
+            Stage::AwaitNewLeaderAck { .. } => {
+                self.on_first_ack(turn, link, &packet).map(|()| None)
+            }
             Stage::Synced { .. } => self.on_synced_packet(turn, link, packet),
             Stage::AwaitEpoch(_) | Stage::AwaitAgreement { .. } | Stage::AwaitProbe { .. } => {
                 Err(Parting::OutOfTurn(packet.kind))
@@ -131,9 +132,10 @@ impl Leadership {
 
     /// A server that comes again has lost its earlier link, whether we have noticed or not.
     fn replace(&mut self, turn: &mut Turn<'_>, link: ConnId, server: ServerId) {
-        let earlier = self.learners.iter().filter(|(other, learner)| {
-            **other != link && learner.server() == Some(server)
-        });
+        let earlier = self
+            .learners
+            .iter()
+            .filter(|(other, learner)| **other != link && learner.server() == Some(server));
         for other in earlier.map(|(other, _)| *other).collect::<Vec<_>>() {
             self.part(turn, other, Parting::Replaced);
         }
@@ -248,7 +250,12 @@ impl Leadership {
     }
 
     /// Decides how a learner is brought to our history, as soon as the log has said what it must.
-    pub(super) fn begin_sync(&mut self, turn: &mut Turn<'_>, link: ConnId, probed: Option<&Probed>) {
+    pub(super) fn begin_sync(
+        &mut self,
+        turn: &mut Turn<'_>,
+        link: ConnId,
+        probed: Option<&Probed>,
+    ) {
         let Some(learner) = self.learners.get(&link) else { return };
         let (Stage::AwaitAgreement { known, peer } | Stage::AwaitProbe { known, peer }) =
             learner.stage
@@ -289,13 +296,7 @@ impl Leadership {
         info!("Sending {name} zxid=0x{zxid:x}  for peer sid: {}: {reason}", server.0);
     }
 
-    fn start_feed(
-        &mut self,
-        turn: &mut Turn<'_>,
-        link: ConnId,
-        known: Known,
-        decision: Decision,
-    ) {
+    fn start_feed(&mut self, turn: &mut Turn<'_>, link: ConnId, known: Known, decision: Decision) {
         let by_snap = decision == Decision::Snap;
         let syncing = self.learners.values().filter(|l| l.is_syncing_by_snap() == Some(by_snap));
         let LeaderSettings { max_snap_syncs, max_diff_syncs, .. } = self.settings;

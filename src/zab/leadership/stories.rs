@@ -202,9 +202,7 @@ impl Story {
                         let is_end = records.last().map(|r| r.zxid) == self.history.last().copied();
                         Input::Log { link, records, is_end }
                     }
-                    Wish::Image => {
-                        Input::Image { link, zxid: self.bench.leadership.committed() }
-                    }
+                    Wish::Image => Input::Image { link, zxid: self.bench.leadership.committed() },
                     Wish::ImageBytes { .. } => {
                         let bytes = Bytes::from_static(b"all");
                         Input::ImageBytes { link, bytes, is_last: true }

@@ -119,10 +119,7 @@ fn the_acks_of_a_learner_that_is_cut_do_not_survive_it() {
     bench.leave(2);
     bench.said_to(2);
     bench.come_late(2, z(7, 1));
-    assert_eq!(
-        bench.said_to(2),
-        ["LEADERINFO 7.0", "TRUNC 6.3", "NEWLEADER 7.0", "PROPOSAL 7.1"]
-    );
+    assert_eq!(bench.said_to(2), ["LEADERINFO 7.0", "TRUNC 6.3", "NEWLEADER 7.0", "PROPOSAL 7.1"]);
     bench.log_written(z(7, 1));
     assert_eq!(bench.committed, Zxid::ZERO, "nobody but this server has it for certain");
     bench.ack(2, z(7, 0));

@@ -94,9 +94,7 @@ impl Leadership {
         match &self.reign {
             None => Ended::NoQuorumForEpoch,
             Some(_) if !self.discovery.is_agreed() => Ended::NoQuorumAcceptedEpoch,
-            Some(reign) => {
-                Ended::NoQuorumFollowed { synced: self.slots.ackers(reign.supporters) }
-            }
+            Some(reign) => Ended::NoQuorumFollowed { synced: self.slots.ackers(reign.supporters) },
         }
     }
 
