@@ -350,21 +350,21 @@ impl Feed {
 
     /// What comes before the next txn.
     fn owed(&mut self, view: &View<'_>) -> Option<Outgoing> {
-        match self.stage {
-            Stage::Catching { target } if self.told >= target => {
-                self.stage = Stage::Live;
-                if let Some(new_leader) = self.new_leader.take() {
-                    return Some(new_leader);
-                }
+        if let Stage::Catching { target } = self.stage
+            && self.told >= target
+        {
+            self.stage = Stage::Live;
+            if let Some(new_leader) = self.new_leader.take() {
+                return Some(new_leader);
             }
-            Stage::Live if std::mem::take(&mut self.is_ping_due) => {
-                self.pings = self.pings.map(|pings| pings + 1);
-                return Some(Outgoing::packet(PacketKind::Ping, view.proposed()));
-            }
-            _ => {}
+        }
+        let is_live = self.stage == Stage::Live;
+        if is_live && std::mem::take(&mut self.is_ping_due) {
+            self.pings = self.pings.map(|pings| pings + 1);
+            return Some(Outgoing::packet(PacketKind::Ping, view.proposed()));
         }
         let is_due = |(after, _): &(Zxid, Note)| *after <= self.told.max(view.begin);
-        if self.stage == Stage::Live && self.notes.front().is_some_and(is_due) {
+        if is_live && self.notes.front().is_some_and(is_due) {
             let (_, note) = self.notes.pop_front()?;
             return Some(self.write_note(note));
         }

@@ -181,11 +181,10 @@ struct Case {
     leader: Vec<Zxid>,
     /// How many of them are committed; more is outstanding.
     committed: usize,
-    /// The ring begins behind so many, the log with so many let go, the learner's with so many.
+    /// The ring begins behind so many of them, the log with so many let go.
     ring_from: usize,
     log_from: usize,
     learner: Vec<Zxid>,
-    learner_snapshot: usize,
     /// It shows the beginning of its last epoch, as after a SNAP that brought it there.
     at_epoch_begin: bool,
     small_snapshot: bool,
@@ -194,7 +193,7 @@ struct Case {
 /// Epochs with so many txns each, one after the other with gaps between their numbers.
 fn case() -> impl Strategy<Value = Case> {
     let epochs = prop::collection::vec((1u32..3, 1u32..6), 1..5);
-    let shares = prop::collection::vec(0usize..1000, 6);
+    let shares = prop::collection::vec(0usize..1000, 5);
     (epochs, shares, 0u32..4, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
         |(epochs, shares, more, other_epoch, at_epoch_begin)| {
             let (mut leader, mut epoch) = (Vec::new(), 0);
@@ -211,18 +210,8 @@ fn case() -> impl Strategy<Value = Case> {
             let common = part(shares[3], leader.len());
             let mut learner = leader[..common].to_vec();
             diverge(&leader, &mut learner, more, other_epoch);
-            let learner_snapshot = part(shares[4], common);
-            let small_snapshot = shares[5] % 4 == 0;
-            Case {
-                leader,
-                committed,
-                ring_from,
-                log_from,
-                learner,
-                learner_snapshot,
-                at_epoch_begin,
-                small_snapshot,
-            }
+            let small_snapshot = shares[4] % 4 == 0;
+            Case { leader, committed, ring_from, log_from, learner, at_epoch_begin, small_snapshot }
         },
     )
 }
