@@ -34,6 +34,8 @@ pub struct LearnerSettings {
     pub hold_back: usize,
     /// What one record of an image may hold.
     pub item_bytes: usize,
+    /// What may wait for its commit: `limits::LEARNER_PENDING_BYTES`.
+    pub pending_bytes: usize,
 }
 
 impl LearnerSettings {

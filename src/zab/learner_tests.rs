@@ -42,6 +42,7 @@ pub(super) fn follower_settings() -> LearnerSettings {
         observer_logs: true,
         hold_back: 500,
         item_bytes: 4096,
+        pending_bytes: 32 * 1024 * 1024,
     }
 }
 

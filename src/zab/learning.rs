@@ -93,6 +93,7 @@ pub(super) struct Learning {
     pub(super) config: Option<Box<Membership>>,
     /// What an observer was told of before its commit: it keeps only what is committed.
     pub(super) proposed: VecDeque<(Entry, Bytes)>,
+    pub(super) proposed_bytes: usize,
 }
 
 impl Learning {
@@ -107,7 +108,7 @@ impl Learning {
             epoch,
             form,
             stage: Stage::AwaitSync,
-            ledger: Ledger::new(standing.tail, settings.is_logging()),
+            ledger: Ledger::new(standing.tail, settings.is_logging(), settings.pending_bytes),
             watch: Watch::new(now, limit_ms, limit_ms, settings.tick_ms),
             on_disk: standing.on_disk,
             needs_image: !standing.can_rebuild || standing.wants_image,
@@ -118,6 +119,7 @@ impl Learning {
             has_state: true,
             config: None,
             proposed: VecDeque::new(),
+            proposed_bytes: 0,
         }
     }
 
@@ -204,9 +206,8 @@ impl Learning {
         }
         log::warn!("Truncating log to get in sync with the leader 0x{zxid:x}");
         turn.push(LearnerOutput::SyncBegan { kind: SyncKind::Trunc, zxid });
-        let is_logging = self.ledger.is_logging();
-        let ledger = std::mem::replace(&mut self.ledger, Ledger::new(Tail::default(), true));
-        let mut tail = ledger.into_tail();
+        let none = self.ledger.renewed(Tail::default());
+        let mut tail = std::mem::replace(&mut self.ledger, none).into_tail();
         match tail.cut(zxid) {
             TailCut::Within(dropped) => {
                 let ends = tail.logged();
@@ -214,11 +215,11 @@ impl Learning {
                 let is_here = ends == zxid || zxid.counter() == 0;
                 if !is_here {
                     tail.put_back(dropped);
-                    self.ledger = Ledger::new(tail, is_logging);
+                    self.ledger = self.ledger.renewed(tail);
                     return Err(LearnerEnd::CutBetween { wanted: zxid, ends });
                 }
-                self.ledger = Ledger::new(tail, is_logging);
-                if !dropped.is_empty() && is_logging {
+                self.ledger = self.ledger.renewed(tail);
+                if !dropped.is_empty() && self.ledger.is_logging() {
                     self.cuts_above = Some(ends);
                     self.cut_off = dropped;
                     self.ledger.hold();
@@ -227,7 +228,7 @@ impl Learning {
                 self.stage = Stage::AwaitNewLeader;
             }
             TailCut::Deeper => {
-                self.ledger = Ledger::new(tail, is_logging);
+                self.ledger = self.ledger.renewed(tail);
                 let cut = |ticket| LearnerStorage::Truncate { ticket, zxid };
                 let ticket = self.ledger.command(turn, cut);
                 self.stage = Stage::AwaitTruncated { ticket, zxid };
@@ -241,7 +242,7 @@ impl Learning {
             panic!("nothing is reloaded unasked")
         };
         let ends = tail.logged();
-        self.ledger = Ledger::new(tail, self.ledger.is_logging());
+        self.ledger = self.ledger.renewed(tail);
         self.has_state = true;
         if ends != zxid && (zxid.counter() != 0 || ends > zxid) {
             return Err(LearnerEnd::CutBetween { wanted: zxid, ends });

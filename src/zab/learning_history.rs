@@ -60,7 +60,7 @@ impl Learning {
                 }
                 let raw = packet.data.unwrap_or_default();
                 if settings.is_observer() {
-                    return self.on_proposal_to_observer(entry, raw);
+                    return self.on_proposal_to_observer(entry, raw, settings);
                 }
                 self.on_proposal(entry, raw, is_behind, settings, turn)
             }
@@ -126,12 +126,23 @@ impl Learning {
     }
 
     /// An observer has no say, so what is only proposed to it may still go: it waits here.
-    fn on_proposal_to_observer(&mut self, entry: Entry, raw: &[u8]) -> Result<(), LearnerEnd> {
+    fn on_proposal_to_observer(
+        &mut self,
+        entry: Entry,
+        raw: &[u8],
+        settings: &LearnerSettings,
+    ) -> Result<(), LearnerEnd> {
         let zxid = entry.header.zxid;
         let before = self.proposed.back().map(|(entry, _)| entry.header.zxid);
         let last = before.unwrap_or(self.ledger.progress().logged);
         match Continuity::of(last, zxid) {
-            Continuity::Next => self.proposed.push_back((entry, Bytes::copy_from_slice(raw))),
+            Continuity::Next => {
+                self.proposed_bytes += raw.len();
+                if self.proposed_bytes > settings.pending_bytes {
+                    return Err(LearnerEnd::TooMuchPending);
+                }
+                self.proposed.push_back((entry, Bytes::copy_from_slice(raw)));
+            }
             Continuity::Duplicate => log::warn!("0x{zxid:x} was proposed once more"),
             Continuity::Gap => return Err(LearnerEnd::Gap { last, found: zxid, in_sync: true }),
             Continuity::Back => return Err(LearnerEnd::Back { last, found: zxid }),
@@ -151,6 +162,7 @@ impl Learning {
     fn commit_proposed(&mut self) -> Result<(), LearnerEnd> {
         let Some((entry, raw)) = self.proposed.pop_front() else { return Ok(()) };
         let zxid = entry.header.zxid;
+        self.proposed_bytes -= raw.len();
         self.ledger.take(entry, &raw)?;
         self.ledger.commit(zxid)
     }

@@ -36,6 +36,8 @@ pub(super) struct Ledger {
     pending: VecDeque<Held>,
     committed: usize,
     uncommitted_bytes: usize,
+    /// The most of them.
+    pending_bytes: usize,
     /// Up to here txns are applied by the tolerant rules.
     replay_until: Zxid,
     feed: LogFeed,
@@ -48,7 +50,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Begins with what recovery or another role has left; all of it is durable.
-    pub fn new(tail: Tail, is_logging: bool) -> Ledger {
+    pub fn new(tail: Tail, is_logging: bool, pending_bytes: usize) -> Ledger {
         let (logged, applied) = (tail.logged(), tail.applied());
         let replay_until = tail.replay_until();
         let held = |entry| Held { entry, bytes: 0, is_proposed: false };
@@ -57,6 +59,7 @@ impl Ledger {
             pending: tail.into_entries().into_iter().map(held).collect(),
             committed: 0,
             uncommitted_bytes: 0,
+            pending_bytes,
             replay_until,
             feed: LogFeed::new(logged, is_logging),
             is_logging,
@@ -82,7 +85,7 @@ impl Ledger {
         let zxid = entry.header.zxid;
         assert_eq!(self.judge(zxid), Continuity::Next, "only what follows is taken");
         let held = self.uncommitted_bytes.max(self.feed.waiting_bytes());
-        if held + raw.len() > limits::LEARNER_PENDING_BYTES {
+        if held + raw.len() > self.pending_bytes {
             return Err(LearnerEnd::TooMuchPending);
         }
         self.feed.push(zxid, raw);
@@ -257,6 +260,11 @@ impl Ledger {
 
     pub fn roll(&mut self) {
         self.feed.roll();
+    }
+
+    /// The same for another history.
+    pub fn renewed(&self, tail: Tail) -> Ledger {
+        Ledger::new(tail, self.is_logging, self.pending_bytes)
     }
 
     pub fn is_logging(&self) -> bool {

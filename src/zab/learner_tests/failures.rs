@@ -307,10 +307,8 @@ fn zk_1154_a_cut_and_what_follows_it_are_one_sync() {
     bench.settle();
     let all = [zs(4, 1, 9), sent].concat();
     assert_eq!(bench.disk().history(), all);
-    // The state's own history is cut at no point of it.
-    for disk in &bench.disks {
-        assert!(disk.history().starts_with(&zs(4, 1, 9)));
-    }
+    // 4:10 may have been acknowledged and committed by that: it is not gone for a moment.
+    survives(&bench, &all, all.len(), 5);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Following and observing.
 
-use crate::base::{Instant, Rng, ServerId, SessionId, Zxid};
+use crate::base::{Instant, Rng, ServerId, SessionId, Zxid, limits};
 use crate::peering::{PacketKind, Revalidate, Revalidated};
 use crate::zab::{
     LearnerEnd, LearnerOutput, LearnerSettings, LearnerStorage, Left, ObserverDelays, Reads, Ready,
@@ -224,7 +224,8 @@ fn a_disk_that_hangs_for_sync_limit_costs_the_role() {
 
 #[test]
 fn a_leader_is_read_no_faster_than_the_log_takes_it() {
-    let mut bench = established(follower_settings());
+    let pending_bytes = limits::LEARNER_PENDING_BYTES;
+    let mut bench = established(LearnerSettings { pending_bytes, ..follower_settings() });
     let mut counter = 0;
     let mut wire = Wire::new();
     while bench.role.reads() == Reads::Packets {
@@ -238,6 +239,29 @@ fn a_leader_is_read_no_faster_than_the_log_takes_it() {
     bench.settle();
     assert_eq!(bench.acks(), zs(5, 1, counter));
     assert_eq!(bench.role.reads(), Reads::Packets);
+}
+
+#[test]
+fn a_leader_that_only_proposes_is_left() {
+    let settings = LearnerSettings { pending_bytes: 1000, ..follower_settings() };
+    let mut bench = established(settings);
+    bench.feed(&Wire::new().proposals(&zs(5, 1, 8)).commits(&zs(5, 1, 8)).bytes);
+    bench.settle();
+    bench.feed(&Wire::new().proposals(&zs(5, 9, 16)).bytes);
+    bench.settle();
+    assert_eq!(bench.ended, None, "what is committed does not count");
+    bench.feed(&Wire::new().proposals(&zs(5, 17, 24)).bytes);
+    assert_eq!(ended(&bench), LearnerEnd::TooMuchPending);
+    // In a sync the same goes for an observer, and for what waits behind an image.
+    let zxids = zs(4, 10, 40);
+    for (settings, wire) in [
+        (observer_settings(), Wire::new().diff(z(4, 40)).proposals(&zxids)),
+        (follower_settings(), Wire::new().trunc(z(4, 8)).history(&zs(4, 9, 40))),
+    ] {
+        let mut bench = joined(LearnerSettings { pending_bytes: 1000, ..settings });
+        bench.feed(&wire.bytes);
+        assert_eq!(ended(&bench), LearnerEnd::TooMuchPending);
+    }
 }
 
 fn large(zxid: Zxid) -> crate::proto::Entry {
