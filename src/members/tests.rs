@@ -90,6 +90,26 @@ fn every_text_and_every_refusal_is_as_apaches() {
 }
 
 #[test]
+fn keys_come_out_of_both_tables_as_in_java() {
+    let mut turns = 0;
+    for case in Case::all().iter().filter(|c| c.settings == "p" || c.settings == "h") {
+        let keys = |mark| -> Vec<&str> { case.of(mark)[0].split(',').collect() };
+        let (put, given) = (keys('>'), keys('<'));
+        if case.settings == "p" {
+            let ours: Vec<&str> = java_order::properties(&put).iter().map(|at| put[*at]).collect();
+            assert_eq!(ours, given);
+        } else {
+            let ids = |keys: &[&str]| -> Vec<i64> {
+                keys.iter().map(|key| key.parse().expect("an id")).collect()
+            };
+            assert_eq!(java_order::hash_map(ids(&put)), ids(&given));
+        }
+        turns += 1;
+    }
+    assert_eq!(turns, 24);
+}
+
+#[test]
 fn every_recorded_quorum_is_one_in_both_forms() {
     let (mut enough, mut too_few) = (0, 0);
     for case in Case::all().iter().filter(|c| !c.of('=').is_empty()) {
