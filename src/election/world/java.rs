@@ -206,7 +206,7 @@ impl Java {
         out.push(Action::Net(MeshOutput::Dial { dial: self.dials, server, addresses }));
     }
 
-    fn to_send(&mut self, to: ServerId, word: Notification, out: &mut Vec<Action>) {
+    fn queue_word(&mut self, to: ServerId, word: Notification, out: &mut Vec<Action>) {
         if to == self.me {
             return self.on_message(to, word, out);
         }
@@ -230,7 +230,7 @@ impl Java {
         let vote = Vote { election_epoch: self.round, ..self.proposal };
         out.push(Action::Voted(vote));
         for server in self.voters.clone() {
-            self.to_send(server, self.word(PeerState::Looking, vote), out);
+            self.queue_word(server, self.word(PeerState::Looking, vote), out);
         }
     }
 
@@ -238,7 +238,7 @@ impl Java {
     fn on_message(&mut self, from: ServerId, word: Notification, out: &mut Vec<Action>) {
         if !self.voters.contains(&from) {
             let vote = Vote { election_epoch: self.round, ..self.current };
-            return self.to_send(from, self.word(self.state, vote), out);
+            return self.queue_word(from, self.word(self.state, vote), out);
         }
         let is_looking = word.state == PeerState::Looking;
         if self.state == PeerState::Looking {
@@ -246,10 +246,10 @@ impl Java {
             self.received.push_back((from, word));
             if is_looking && is_behind {
                 let vote = Vote { election_epoch: self.round, ..self.proposal };
-                self.to_send(from, self.word(PeerState::Looking, vote), out);
+                self.queue_word(from, self.word(PeerState::Looking, vote), out);
             }
         } else if is_looking {
-            self.to_send(from, self.word(self.state, self.current), out);
+            self.queue_word(from, self.word(self.state, self.current), out);
         }
     }
 
