@@ -63,8 +63,12 @@ fn kind() -> impl Strategy<Value = PacketKind> {
 
 fn act() -> impl Strategy<Value = Act> {
     let room = || prop_oneof![0usize..100, Just(usize::MAX)];
-    let packet = (who(), kind(), zxid(), data())
-        .prop_map(|(who, kind, zxid, data)| Act::Packet { who, kind, zxid, data });
+    let packet = (who(), kind(), zxid(), data()).prop_map(|(who, kind, zxid, data)| Act::Packet {
+        who,
+        kind,
+        zxid,
+        data,
+    });
     prop_oneof![
         3 => (who(), room()).prop_map(|(who, room)| Act::Connect { who, room }),
         20 => packet,
