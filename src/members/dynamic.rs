@@ -2,7 +2,7 @@
 
 use crate::base::ServerId;
 
-use super::{MembersError, Membership, read};
+use super::{Membership, read};
 
 impl Membership {
     /// The text of `<static file>.dynamic.<version>`: the version is in the name alone.
@@ -31,17 +31,9 @@ fn sorted<'a>(lines: impl Iterator<Item = &'a str>) -> String {
 
 /// The version at the end of a dynamic file's name; none where it does not end in a hexadecimal
 /// number, which stands for version 0.
-pub fn version_of_dynamic_file(name: &str) -> Result<Option<i64>, MembersError> {
-    let Some((_, end)) = name.rsplit_once('.') else { return Ok(None) };
-    match read::hex(end) {
-        // Java writes a negative number with sixteen digits and cannot read them again.
-        Ok(version) if version < 0 => {
-            let reason = format!("For input string: \"{version:x}\" under radix 16");
-            Err(MembersError::of_key("version", reason))
-        }
-        Ok(version) => Ok(Some(version)),
-        Err(_) => Ok(None),
-    }
+pub fn version_of_dynamic_file(name: &str) -> Option<i64> {
+    let (_, end) = name.rsplit_once('.')?;
+    read::hex(end).ok()
 }
 
 pub fn dynamic_file_name(static_file: &str, version: i64) -> String {

@@ -6,7 +6,7 @@ use crate::base::{ServerId, limits};
 
 use super::membership::Seen;
 use super::spec::split;
-use super::{Grouping, MemberSpec, Membership, MembersError, java_order, version_of_dynamic_file};
+use super::{Grouping, MemberSpec, MembersError, Membership, java_order, version_of_dynamic_file};
 
 /// What of an operator's settings decides which lines are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ impl Membership {
             let reason = "dynamic file shouldn't have version inside";
             return Err(MembersError::of_key("version", reason));
         }
-        let version = version_of_dynamic_file(name)?.map(|version| format!("{version:x}"));
+        // A negative one does not read back from its sixteen digits, in Java either.
+        let version = version_of_dynamic_file(name).map(|version| format!("{version:x}"));
         pairs.extend(version.iter().map(|version| ("version", version.as_str())));
         judged(&pairs, rules)
     }

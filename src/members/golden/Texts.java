@@ -2,7 +2,8 @@
 //   scripts/apache java 3.9.5 src/members/golden/Texts.java src/members/golden/texts.txt
 // `#` opens a case and says its mode and settings, `>` is a line that is read, `<` one of the text
 // that Apache writes, `~` one of the dynamic file, `=` a set of servers and whether it is a quorum,
-// `!` why Apache refuses.
+// `!` why Apache refuses. A case of mode p or h is one of Java's own tables: keys as they were put
+// into a Properties or a HashMap, and as they come out.
 
 import java.io.File;
 import java.io.PrintStream;
@@ -11,8 +12,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Properties;
 import java.util.Random;
 import java.util.Set;
@@ -110,8 +114,11 @@ public class Texts {
             }
             record(fixed[0], lines, new Random(lines.hashCode()));
         }
-        for (int seed = 1; seed <= 160; seed++) {
+        for (int seed = 1; seed <= 70; seed++) {
             random(new Random(seed));
+        }
+        for (int seed = 1; seed <= 12; seed++) {
+            tables(new Random(seed));
         }
         out.close();
     }
@@ -176,6 +183,28 @@ public class Texts {
             Collections.shuffle(lines, random);
         }
         record(fixed ? "s standalone" : "d standalone", lines, random);
+    }
+
+    static void tables(Random random) {
+        Map<String, String> words = new LinkedHashMap<>();
+        Map<Long, Long> ids = new LinkedHashMap<>();
+        int count = 10 + random.nextInt(60);
+        for (int i = 0; i < count; i++) {
+            words.put(Long.toString(random.nextInt(1 << 20), 36), "");
+            ids.put(random.nextLong() >> random.nextInt(60), 0L);
+        }
+        Properties properties = new Properties();
+        words.keySet().forEach(word -> properties.setProperty(word, ""));
+        Map<Long, Long> map = new HashMap<>();
+        ids.forEach(map::put);
+        table("p", words.keySet(), properties.keySet());
+        table("h", ids.keySet(), map.keySet());
+    }
+
+    static void table(String mode, Set<?> put, Set<?> given) {
+        out.println("#" + mode);
+        out.println(">" + put.toString().replaceAll("[\\[\\] ]", ""));
+        out.println("<" + given.toString().replaceAll("[\\[\\] ]", ""));
     }
 
     static long id(Random random, int kind, int count) {
