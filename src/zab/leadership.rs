@@ -496,6 +496,8 @@ impl fmt::Display for Ended {
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod tests;
