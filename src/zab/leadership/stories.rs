@@ -1,6 +1,6 @@
 //! A leader and two followers through random stories: links break, followers crash, sockets are
-//! full. Whatever is committed must lie on the disks of a majority at that very moment, and once all
-//! is quiet everybody has the leader's history.
+//! full. Whatever is committed must lie on the disks of a majority at that very moment, and once
+//! all is quiet everybody has the leader's history.
 
 use std::collections::VecDeque;
 
