@@ -416,7 +416,9 @@ proptest! {
     }
 
     #[test]
-    fn no_text_whatsoever_is_a_panic(text in "(server|group|weight|version)\\.[0-9]=[ -~]{0,20}\n\\PC{0,60}") {
+    fn no_text_whatsoever_is_a_panic(
+        text in "(server|group|weight|version)\\.[0-9]=[ -~]{0,20}\n\\PC{0,60}",
+    ) {
         let _ = Membership::of_text(&text, Rules { standalone_enabled: true, multi_address: true });
     }
 
