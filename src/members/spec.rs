@@ -141,8 +141,8 @@ fn member(id: ServerId, text: &str, multi_address: bool) -> Result<MemberSpec, S
     };
     if addresses.len() > 1 && !multi_address {
         return Err(format!(
-            "Multiple address feature is disabled, but multiple addresses were specified for \
-             sid {}",
+            "Multiple address feature is disabled, but multiple addresses were specified for sid \
+             {}",
             id.0
         ));
     }
