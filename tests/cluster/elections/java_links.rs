@@ -1,0 +1,186 @@
+//! The links of a member that does as Java's servers do: one thread that sends, and that waits for
+//! each dial before it goes on; a queue of one word a peer; and the last word said again wherever a
+//! link begins.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use zkd::base::{ConnId, Instant, ServerId};
+use zkd::election::DialFailure;
+use zkd::peering::{HostPort, Initial, InitialForm};
+
+use super::plan::Plan;
+use super::voter::{Act, addresses};
+
+/// What the sending thread has before it.
+#[derive(Clone, Debug)]
+enum Job {
+    Send { to: ServerId, word: Vec<u8> },
+    /// At the addresses it has given, or else at those of the configuration.
+    Connect { to: ServerId, given: Vec<HostPort> },
+}
+
+#[derive(Debug)]
+struct Worker {
+    link: ConnId,
+    is_blocked: bool,
+}
+
+#[derive(Debug)]
+pub struct JavaLinks {
+    me: ServerId,
+    own: Vec<HostPort>,
+    places: BTreeMap<ServerId, Vec<HostPort>>,
+    workers: BTreeMap<ServerId, Worker>,
+    /// The newest word a peer has not been sent.
+    queued: BTreeMap<ServerId, Option<Vec<u8>>>,
+    last: BTreeMap<ServerId, Vec<u8>>,
+    jobs: VecDeque<Job>,
+    /// The dial that the thread waits for.
+    dialling: Option<(u64, ServerId)>,
+    dialled: u64,
+    /// Links of its own id: left as they are, and never looked at.
+    ignored: BTreeSet<ConnId>,
+}
+
+impl JavaLinks {
+    pub fn new(plan: &Plan, place: usize) -> JavaLinks {
+        // Older than several addresses: it knows the one that works.
+        let address = |id: i64| addresses(plan, id).pop().into_iter().collect::<Vec<HostPort>>();
+        let id = plan.members[place].id;
+        JavaLinks {
+            me: ServerId(id),
+            own: address(id),
+            places: plan.members.iter().map(|m| (ServerId(m.id), address(m.id))).collect(),
+            workers: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            last: BTreeMap::new(),
+            jobs: VecDeque::new(),
+            dialling: None,
+            dialled: 0,
+            ignored: BTreeSet::new(),
+        }
+    }
+
+    pub fn tell(&mut self, _: Instant, to: ServerId, word: Vec<u8>, acts: &mut Vec<Act>) {
+        self.jobs.push_back(Job::Send { to, word });
+        self.work(acts);
+    }
+
+    pub fn connect_all(&mut self, _: Instant, acts: &mut Vec<Act>) {
+        let all: Vec<ServerId> = self.queued.keys().copied().collect();
+        for to in all {
+            self.jobs.push_back(Job::Connect { to, given: Vec::new() });
+        }
+        self.work(acts);
+    }
+
+    /// Whether one of the queues is empty.
+    pub fn have_delivered(&self) -> bool {
+        self.queued.values().any(Option::is_none)
+    }
+
+    /// Whose link it is.
+    pub fn owner(&self, link: ConnId) -> Option<ServerId> {
+        let mut workers = self.workers.iter();
+        workers.find(|(_, worker)| worker.link == link).map(|(server, _)| *server)
+    }
+
+    pub fn dialled(
+        &mut self,
+        _: Instant,
+        call: u64,
+        outcome: Result<ConnId, DialFailure>,
+        acts: &mut Vec<Act>,
+    ) {
+        let (number, to) = self.dialling.take().expect("a dial is waited for");
+        assert_eq!(number, call, "one dial at a time");
+        if let Ok(link) = outcome {
+            let initial = Initial { server: self.me, addresses: self.own.clone() };
+            let mut bytes = Vec::new();
+            initial.write(InitialForm::V1, &mut bytes);
+            acts.push(Act::Write { link, bytes });
+            if to > self.me {
+                acts.push(Act::Close { link, after_flush: true });
+            } else {
+                self.begin(to, link, acts);
+            }
+        }
+        self.work(acts);
+    }
+
+    pub fn initial(&mut self, _: Instant, link: ConnId, initial: &Initial, acts: &mut Vec<Act>) {
+        let from = initial.server;
+        if from == self.me {
+            self.ignored.insert(link);
+        } else if from > self.me {
+            self.begin(from, link, acts);
+        } else {
+            if let Some(worker) = self.workers.remove(&from) {
+                acts.push(Act::Close { link: worker.link, after_flush: false });
+            }
+            acts.push(Act::Close { link, after_flush: false });
+            self.jobs.push_back(Job::Connect { to: from, given: initial.addresses.clone() });
+            self.work(acts);
+        }
+    }
+
+    pub fn closed(&mut self, _: Instant, link: ConnId, _: &mut [Act]) {
+        self.workers.retain(|_, worker| worker.link != link);
+        self.ignored.remove(&link);
+    }
+
+    pub fn backlog(&mut self, link: ConnId, waits: bool, acts: &mut Vec<Act>) {
+        let Some(to) = self.owner(link) else { return };
+        self.workers.get_mut(&to).expect("it has a link").is_blocked = waits;
+        self.pass_on(to, acts);
+    }
+
+    /// A link is this server's from now on, in place of the one it had.
+    fn begin(&mut self, to: ServerId, link: ConnId, acts: &mut Vec<Act>) {
+        let worker = Worker { link, is_blocked: false };
+        if let Some(old) = self.workers.insert(to, worker) {
+            acts.push(Act::Close { link: old.link, after_flush: false });
+        }
+        let queued = self.queued.entry(to).or_default();
+        if queued.is_none()
+            && let Some(bytes) = self.last.get(&to).cloned()
+        {
+            acts.push(Act::Write { link, bytes });
+        }
+        self.pass_on(to, acts);
+    }
+
+    fn pass_on(&mut self, to: ServerId, acts: &mut Vec<Act>) {
+        let Some(worker) = self.workers.get(&to).filter(|worker| !worker.is_blocked) else {
+            return;
+        };
+        if let Some(bytes) = self.queued.entry(to).or_default().take() {
+            self.last.insert(to, bytes.clone());
+            acts.push(Act::Write { link: worker.link, bytes });
+        }
+    }
+
+    /// The sending thread goes on until it has to wait for a dial.
+    fn work(&mut self, acts: &mut Vec<Act>) {
+        while self.dialling.is_none()
+            && let Some(job) = self.jobs.pop_front()
+        {
+            let (to, given) = match job {
+                Job::Send { to, word } => {
+                    *self.queued.entry(to).or_default() = Some(word);
+                    self.pass_on(to, acts);
+                    (to, Vec::new())
+                }
+                Job::Connect { to, given } => (to, given),
+            };
+            let known = self.places.get(&to).into_iter().flatten();
+            let Some(address) = given.iter().chain(known).next().cloned() else { continue };
+            if self.workers.contains_key(&to) {
+                continue;
+            }
+            self.dialled += 1;
+            self.dialling = Some((self.dialled, to));
+            acts.push(Act::Dial { call: self.dialled, addresses: vec![address] });
+        }
+    }
+}
