@@ -288,8 +288,8 @@ impl Election {
         assert!(self.ballots.of(self.settings.me).is_none(), "nobody hears of himself");
         match self.phase {
             Phase::BetterVote { .. } => {
-                let supporters = self.supporters();
-                assert!(self.electorate.is_quorum(&supporters), "what is nearly final has a quorum");
+                let has_quorum = self.electorate.is_quorum(&self.supporters());
+                assert!(has_quorum, "what is nearly final has a quorum");
             }
             Phase::Confirmation { role, .. } | Phase::Settled { role } => {
                 let leads = self.settled.leader == self.settings.me;
@@ -365,8 +365,8 @@ impl Election {
             let ballot = self.ballots.of(*other);
             let settled = ballot.is_some_and(|ballot| ballot.state != PeerState::Looking);
             let refused = self.reach.get(other) == Some(&Reach::Refused);
-            let has_voted = ballot.is_some() && !self.behind.contains(other);
-            settled || (self.kin.contains(other) && (has_voted || refused))
+            let is_early = self.kin.contains(other) && !self.behind.contains(other);
+            settled || (is_early && (ballot.is_some() || refused))
         })
     }
 

@@ -247,6 +247,7 @@ impl Election {
         self.proposal = self.settled;
         self.look_on(now, pause_ms);
         out.push(ElectionOutput::Reopened);
+        out.push(ElectionOutput::Restate(Some(self.proposal_word())));
     }
 
     /// A settled server tells who looks what it has settled for.

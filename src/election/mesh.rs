@@ -126,11 +126,16 @@ impl Mesh {
         }
         for (server, spec) in members {
             let peer = self.peers.entry(server).or_insert_with(|| Peer::new(now));
-            if peer.spec.as_ref() != Some(&spec) {
-                peer.spec = Some(spec);
-                peer.refresh(now);
+            if peer.spec.as_ref() == Some(&spec) {
+                continue;
             }
-            self.dial_if_wanted(now, server, false, out);
+            peer.spec = Some(spec);
+            peer.refresh(now);
+            let addresses = peer.addresses();
+            if peer.dial.as_ref().is_some_and(|dial| dial.addresses != addresses) {
+                self.drop_dial(server, out);
+            }
+            self.dial_if_wanted(server, out);
         }
         self.make_room_for_strangers(ELECTION_STRANGERS, out);
     }
@@ -234,9 +239,11 @@ impl Mesh {
         let peer = self.peers.get_mut(&server).expect("a member stays known");
         if now.ms_since(had.since) >= ELECTION_DIAL_BACK_MS {
             peer.refresh(now);
-            // A greater one is dialling already, if it lives. Only whether it does is asked: a
-            // word would make it give up the link it is making.
-            self.dial_if_wanted(now, server, is_greater, out);
+            if peer.is_wanted() {
+                // A greater one is dialling already, if it lives. Only whether it does is asked: a
+                // word would make it give up the link it is making.
+                self.dial(server, is_greater, out);
+            }
         } else {
             let pause = if is_greater { Pause::DialBack } else { Pause::Failed };
             peer.rest(now, pause, self.settings.tick_ms);
@@ -380,7 +387,7 @@ impl Mesh {
         if peer.dial.is_none() {
             peer.given = given;
             peer.refresh(now);
-            self.dial_if_wanted(now, server, false, out);
+            self.dial(server, false, out);
         }
         self.forget_if_gone(server);
     }
@@ -470,23 +477,25 @@ impl Mesh {
         let peer = self.peers.get_mut(&server).expect("asked about who is known");
         if peer.again.is_some_and(|again| again <= now) {
             peer.again = None;
-            self.dial_if_wanted(now, server, false, out);
+            self.dial_if_wanted(server, out);
         }
     }
 
-    fn dial_if_wanted(
-        &mut self,
-        now: Instant,
-        server: ServerId,
-        knocks: bool,
-        out: &mut Vec<MeshOutput>,
-    ) {
+    fn dial_if_wanted(&mut self, server: ServerId, out: &mut Vec<MeshOutput>) {
+        if self.peers.get(&server).is_some_and(Peer::is_wanted) {
+            self.dial(server, false, out);
+        }
+    }
+
+    /// Dials a server unless there is a link, a dial under way, or no place to look for it.
+    fn dial(&mut self, server: ServerId, knocks: bool, out: &mut Vec<MeshOutput>) {
         let peer = self.peers.get_mut(&server).expect("asked about who is known");
-        if !peer.is_wanted() {
+        let addresses = peer.addresses();
+        if peer.link.is_some() || peer.dial.is_some() || addresses.is_empty() {
             return;
         }
         self.dialled += 1;
-        let (number, addresses) = (self.dialled, peer.addresses());
+        let number = self.dialled;
         peer.again = None;
         peer.dial = Some(Dial { number, knocks, addresses: addresses.clone() });
         self.dials.insert(number, server);

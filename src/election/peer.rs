@@ -93,9 +93,9 @@ impl Peer {
         self.spec.as_ref().is_some_and(|spec| spec.voter)
     }
 
-    /// Whether a link should be made.
+    /// Whether a link should be made of this server's own accord.
     pub fn is_wanted(&self) -> bool {
-        let reason = self.is_voter() || self.queued.is_some() || !self.given.is_empty();
+        let reason = self.is_voter() || self.queued.is_some();
         self.link.is_none() && self.dial.is_none() && reason && !self.addresses().is_empty()
     }
 
