@@ -8,7 +8,7 @@ use zkd::base::{ConnId, Instant, ServerId};
 use zkd::election::DialFailure;
 use zkd::peering::{HostPort, Initial, InitialForm};
 
-use super::plan::Plan;
+use super::plan::{MemberPlan, Plan};
 use super::voter::{Act, addresses};
 
 /// What the sending thread has before it.
@@ -44,13 +44,13 @@ pub struct JavaLinks {
 
 impl JavaLinks {
     pub fn new(plan: &Plan, place: usize) -> JavaLinks {
-        // Older than several addresses: it knows the one that works.
-        let address = |id: i64| addresses(plan, id).pop().into_iter().collect::<Vec<HostPort>>();
+        let places = |m: &MemberPlan| (ServerId(m.id), addresses(plan, m.id));
         let id = plan.members[place].id;
         JavaLinks {
             me: ServerId(id),
-            own: address(id),
-            places: plan.members.iter().map(|m| (ServerId(m.id), address(m.id))).collect(),
+            // All that the first form of its first message has room for, and one that works.
+            own: addresses(plan, id).pop().into_iter().collect(),
+            places: plan.members.iter().map(places).collect(),
             workers: BTreeMap::new(),
             queued: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -173,14 +173,14 @@ impl JavaLinks {
                 }
                 Job::Connect { to, given } => (to, given),
             };
-            let known = self.places.get(&to).into_iter().flatten();
-            let Some(address) = given.iter().chain(known).next().cloned() else { continue };
-            if self.workers.contains_key(&to) {
+            let known = || self.places.get(&to).cloned().unwrap_or_default();
+            let addresses = if given.is_empty() { known() } else { given };
+            if self.workers.contains_key(&to) || addresses.is_empty() {
                 continue;
             }
             self.dialled += 1;
             self.dialling = Some((self.dialled, to));
-            acts.push(Act::Dial { call: self.dialled, addresses: vec![address] });
+            acts.push(Act::Dial { call: self.dialled, addresses });
         }
     }
 }

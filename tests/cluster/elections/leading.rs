@@ -144,8 +144,21 @@ impl Leading {
                 } else {
                     news.push(News::Lost);
                 }
+                self.drop_silent(office);
             }
         }
+    }
+
+    /// Who says nothing for too long is sent away, so that it looks for a leader.
+    fn drop_silent(&mut self, office: &mut Office<'_, '_>) {
+        let now = office.wires.now();
+        let plan = office.plan;
+        let silent = self.learners.iter().filter(|(_, learner)| {
+            let limit_ms = if learner.has.is_some() { plan.sync_ms() } else { plan.init_ms() };
+            now.ms_since(learner.heard) > limit_ms
+        });
+        let silent: Vec<Socket> = silent.map(|(socket, _)| *socket).collect();
+        silent.into_iter().for_each(|socket| self.drop_learner(office.wires, socket));
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {

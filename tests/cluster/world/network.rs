@@ -133,6 +133,9 @@ pub struct Network {
 /// The first pause before a lost opening packet is sent again, as kernels have it.
 const SYN_AGAIN_MS: u64 = 1000;
 
+/// The pieces of one write come within this time.
+const PIECES_NS: u64 = 1_000_000;
+
 /// The parts of the seed that are the network's.
 const PART_DIAL: u64 = 100;
 const PART_PIPE: u64 = 101;
@@ -231,9 +234,11 @@ impl Network {
             *self.counters.entry("writers held up").or_default() += 1;
         }
         let mut due = delay(&self.settings, &mut pipe.rng, now, slow_us);
-        for piece in pipe.cut(&bytes[..taken]) {
+        let pieces = pipe.cut(&bytes[..taken]);
+        let gap_ns = PIECES_NS / pieces.len().max(1) as u64;
+        for piece in pieces {
             pipe.send(due, Piece::Bytes(piece));
-            due = due.plus_ns(pipe.rng.below(200_000));
+            due = due.plus_ns(pipe.rng.below(gap_ns));
         }
         self.arm(clock, socket);
         taken
@@ -286,7 +291,8 @@ impl Network {
                     self.on_reset(clock, Socket { conn, end: from }, false);
                 }
             }
-            Errand::Unclog { from, to } => self.reopened(clock, from, to),
+            // Nothing was lost on this way, so nothing has to be tried again.
+            Errand::Unclog { from, to } => self.reopened(clock, from, to, 0),
         }
     }
 

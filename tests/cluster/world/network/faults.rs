@@ -19,7 +19,7 @@ impl Network {
     pub fn unblock(&mut self, clock: &mut Clock<Event>, from: usize, to: usize) {
         let path = self.paths.entry((from, to)).or_default();
         path.blocks = path.blocks.checked_sub(1).expect("what is opened was closed");
-        self.reopened(clock, from, to);
+        self.reopened(clock, from, to, LONGEST_RETRY_MS);
     }
 
     /// What is on this way arrives then, all at once.
@@ -100,8 +100,8 @@ impl Network {
     pub fn power_on(&mut self, clock: &mut Clock<Event>, node: usize) {
         self.hosts[node].is_up = true;
         for other in (0..self.hosts.len()).filter(|other| *other != node) {
-            self.reopened(clock, other, node);
-            self.reopened(clock, node, other);
+            self.reopened(clock, other, node, LONGEST_RETRY_MS);
+            self.reopened(clock, node, other, LONGEST_RETRY_MS);
         }
     }
 
@@ -124,8 +124,14 @@ impl Network {
     }
 
     /// What could not pass is tried again. Kernels try less and less often, so it may take as
-    /// long again as it was held up.
-    pub(super) fn reopened(&mut self, clock: &mut Clock<Event>, from: usize, to: usize) {
+    /// long again as it was held up, up to a bound.
+    pub(super) fn reopened(
+        &mut self,
+        clock: &mut Clock<Event>,
+        from: usize,
+        to: usize,
+        longest_ms: u64,
+    ) {
         let now = clock.now();
         if !self.is_open(now, from, to) {
             return;
@@ -137,7 +143,7 @@ impl Network {
                 }
                 let pipe = &mut conn.pipes[end];
                 if let Some(since) = pipe.stalled {
-                    let most_ms = now.ms_since(since).min(LONGEST_RETRY_MS);
+                    let most_ms = now.ms_since(since).min(longest_ms);
                     let at = now.plus_ns(pipe.rng.below(most_ms * 1_000_000 + 1));
                     pipe.pump = Some(at);
                     clock.at(at, None, Event::Errand(Errand::Pump { conn: *id, from: end }));
