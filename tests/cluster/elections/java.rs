@@ -110,7 +110,7 @@ impl JavaVoter {
         frame
     }
 
-    fn tell_everybody(&mut self, now: Instant, acts: &mut Vec<Act>) {
+    fn tell_everybody(&mut self, acts: &mut Vec<Act>) {
         let vote = Vote { election_epoch: self.round, ..self.proposal };
         let word = self.word(PeerState::Looking, vote);
         for to in self.electorate.voters() {
@@ -119,7 +119,7 @@ impl JavaVoter {
                 let heard = Notification::read(&word[4..]).expect("its own words");
                 self.queue.push_back((to, heard));
             } else {
-                self.links.tell(now, to, word.clone(), acts);
+                self.links.tell(to, word.clone(), acts);
             }
         }
     }
@@ -173,10 +173,10 @@ impl JavaVoter {
             self.received.clear();
             let own = self.own_vote();
             self.proposal = if self.is_better(&vote, &own) { vote } else { own };
-            self.tell_everybody(now, acts);
+            self.tell_everybody(acts);
         } else if self.is_better(&vote, &self.proposal) {
             self.proposal = vote;
-            self.tell_everybody(now, acts);
+            self.tell_everybody(acts);
         }
         self.received.insert(from, Said { vote, state: PeerState::Looking, version: 0 });
         let wanted = Vote { election_epoch: self.round, ..self.proposal };
@@ -239,23 +239,17 @@ impl JavaVoter {
     }
 
     /// What is done with a word as it arrives, whatever the server is doing.
-    fn on_arrival(
-        &mut self,
-        now: Instant,
-        from: ServerId,
-        heard: Notification,
-        acts: &mut Vec<Act>,
-    ) {
+    fn on_arrival(&mut self, from: ServerId, heard: Notification, acts: &mut Vec<Act>) {
         let looks = heard.state == PeerState::Looking;
         if !self.electorate.is_voter(from) {
             let vote = Vote { election_epoch: self.round, ..self.current };
             let word = self.word(self.state, vote);
-            return self.links.tell(now, from, word, acts);
+            return self.links.tell(from, word, acts);
         }
         if self.state != PeerState::Looking {
             if looks {
                 let word = self.word(self.state, self.current);
-                self.links.tell(now, from, word, acts);
+                self.links.tell(from, word, acts);
             }
             return;
         }
@@ -264,7 +258,7 @@ impl JavaVoter {
         if is_behind {
             let vote = Vote { election_epoch: self.round, ..self.proposal };
             let word = self.word(PeerState::Looking, vote);
-            self.links.tell(now, from, word, acts);
+            self.links.tell(from, word, acts);
         }
     }
 }
@@ -291,7 +285,7 @@ impl Voter for JavaVoter {
         self.proposal = self.own_vote();
         self.pause_ms = SHORTEST_PAUSE_MS;
         self.waits = Waits::ForVotes { until: now.plus_ms(self.pause_ms) };
-        self.tell_everybody(now, acts);
+        self.tell_everybody(acts);
         self.look(now, acts);
     }
 
@@ -311,16 +305,16 @@ impl Voter for JavaVoter {
 
     fn dialled(
         &mut self,
-        now: Instant,
+        _: Instant,
         call: u64,
         outcome: Result<ConnId, DialFailure>,
         acts: &mut Vec<Act>,
     ) {
-        self.links.dialled(now, call, outcome, acts);
+        self.links.dialled(call, outcome, acts);
     }
 
-    fn initial(&mut self, now: Instant, link: ConnId, initial: &Initial, acts: &mut Vec<Act>) {
-        self.links.initial(now, link, initial, acts);
+    fn initial(&mut self, _: Instant, link: ConnId, initial: &Initial, acts: &mut Vec<Act>) {
+        self.links.initial(link, initial, acts);
     }
 
     fn message(&mut self, now: Instant, link: ConnId, body: &[u8], acts: &mut Vec<Act>) {
@@ -331,12 +325,12 @@ impl Voter for JavaVoter {
         if self.electorate.is_voter(from) {
             acts.push(Act::Heard { from, notification: heard.clone() });
         }
-        self.on_arrival(now, from, heard, acts);
+        self.on_arrival(from, heard, acts);
         self.look(now, acts);
     }
 
-    fn closed(&mut self, now: Instant, link: ConnId, acts: &mut Vec<Act>) {
-        self.links.closed(now, link, acts);
+    fn closed(&mut self, _: Instant, link: ConnId, _: &mut Vec<Act>) {
+        self.links.closed(link);
     }
 
     fn backlog(&mut self, _: Instant, link: ConnId, waits: bool, acts: &mut Vec<Act>) {
@@ -347,9 +341,9 @@ impl Voter for JavaVoter {
         match self.waits {
             Waits::ForVotes { until } if until <= now => {
                 if self.links.have_delivered() {
-                    self.tell_everybody(now, acts);
+                    self.tell_everybody(acts);
                 } else {
-                    self.links.connect_all(now, acts);
+                    self.links.connect_all(acts);
                 }
                 self.pause_ms = (2 * self.pause_ms).min(self.longest_pause_ms);
                 self.waits = Waits::ForVotes { until: now.plus_ms(self.pause_ms) };

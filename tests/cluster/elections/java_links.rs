@@ -1,23 +1,15 @@
-//! The links of a member that does as Java's servers do: one thread that sends, and that waits for
-//! each dial before it goes on; a queue of one word a peer; and the last word said again wherever a
-//! link begins.
+//! The links of a member that does as Java's servers do: one dial a peer at a time, begun by every
+//! word to who has no link; a queue of one word a peer; and the last word said again wherever a link
+//! begins.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use zkd::base::{ConnId, Instant, ServerId};
+use zkd::base::{ConnId, ServerId};
 use zkd::election::DialFailure;
 use zkd::peering::{HostPort, Initial, InitialForm};
 
 use super::plan::{MemberPlan, Plan};
 use super::voter::{Act, addresses};
-
-/// What the sending thread has before it.
-#[derive(Clone, Debug)]
-enum Job {
-    Send { to: ServerId, word: Vec<u8> },
-    /// At the addresses it has given, or else at those of the configuration.
-    Connect { to: ServerId, given: Vec<HostPort> },
-}
 
 #[derive(Debug)]
 struct Worker {
@@ -34,9 +26,8 @@ pub struct JavaLinks {
     /// The newest word a peer has not been sent.
     queued: BTreeMap<ServerId, Option<Vec<u8>>>,
     last: BTreeMap<ServerId, Vec<u8>>,
-    jobs: VecDeque<Job>,
-    /// The dial that the thread waits for.
-    dialling: Option<(u64, ServerId)>,
+    /// Whom each dial under way is for.
+    dialling: BTreeMap<u64, ServerId>,
     dialled: u64,
     /// Links of its own id: left as they are, and never looked at.
     ignored: BTreeSet<ConnId>,
@@ -54,24 +45,21 @@ impl JavaLinks {
             workers: BTreeMap::new(),
             queued: BTreeMap::new(),
             last: BTreeMap::new(),
-            jobs: VecDeque::new(),
-            dialling: None,
+            dialling: BTreeMap::new(),
             dialled: 0,
             ignored: BTreeSet::new(),
         }
     }
 
-    pub fn tell(&mut self, _: Instant, to: ServerId, word: Vec<u8>, acts: &mut Vec<Act>) {
-        self.jobs.push_back(Job::Send { to, word });
-        self.work(acts);
+    pub fn tell(&mut self, to: ServerId, word: Vec<u8>, acts: &mut Vec<Act>) {
+        *self.queued.entry(to).or_default() = Some(word);
+        self.pass_on(to, acts);
+        self.connect(to, Vec::new(), acts);
     }
 
-    pub fn connect_all(&mut self, _: Instant, acts: &mut Vec<Act>) {
+    pub fn connect_all(&mut self, acts: &mut Vec<Act>) {
         let all: Vec<ServerId> = self.queued.keys().copied().collect();
-        for to in all {
-            self.jobs.push_back(Job::Connect { to, given: Vec::new() });
-        }
-        self.work(acts);
+        all.into_iter().for_each(|to| self.connect(to, Vec::new(), acts));
     }
 
     /// Whether one of the queues is empty.
@@ -87,13 +75,11 @@ impl JavaLinks {
 
     pub fn dialled(
         &mut self,
-        _: Instant,
         call: u64,
         outcome: Result<ConnId, DialFailure>,
         acts: &mut Vec<Act>,
     ) {
-        let (number, to) = self.dialling.take().expect("a dial is waited for");
-        assert_eq!(number, call, "one dial at a time");
+        let to = self.dialling.remove(&call).expect("a dial is waited for");
         if let Ok(link) = outcome {
             let initial = Initial { server: self.me, addresses: self.own.clone() };
             let mut bytes = Vec::new();
@@ -105,10 +91,9 @@ impl JavaLinks {
                 self.begin(to, link, acts);
             }
         }
-        self.work(acts);
     }
 
-    pub fn initial(&mut self, _: Instant, link: ConnId, initial: &Initial, acts: &mut Vec<Act>) {
+    pub fn initial(&mut self, link: ConnId, initial: &Initial, acts: &mut Vec<Act>) {
         let from = initial.server;
         if from == self.me {
             self.ignored.insert(link);
@@ -119,12 +104,11 @@ impl JavaLinks {
                 acts.push(Act::Close { link: worker.link, after_flush: false });
             }
             acts.push(Act::Close { link, after_flush: false });
-            self.jobs.push_back(Job::Connect { to: from, given: initial.addresses.clone() });
-            self.work(acts);
+            self.connect(from, initial.addresses.clone(), acts);
         }
     }
 
-    pub fn closed(&mut self, _: Instant, link: ConnId, _: &mut [Act]) {
+    pub fn closed(&mut self, link: ConnId) {
         self.workers.retain(|_, worker| worker.link != link);
         self.ignored.remove(&link);
     }
@@ -160,26 +144,14 @@ impl JavaLinks {
         }
     }
 
-    /// The sending thread goes on until it has to wait for a dial.
-    fn work(&mut self, acts: &mut Vec<Act>) {
-        while self.dialling.is_none()
-            && let Some(job) = self.jobs.pop_front()
-        {
-            let (to, given) = match job {
-                Job::Send { to, word } => {
-                    *self.queued.entry(to).or_default() = Some(word);
-                    self.pass_on(to, acts);
-                    (to, Vec::new())
-                }
-                Job::Connect { to, given } => (to, given),
-            };
-            let known = || self.places.get(&to).cloned().unwrap_or_default();
-            let addresses = if given.is_empty() { known() } else { given };
-            if self.workers.contains_key(&to) || addresses.is_empty() {
-                continue;
-            }
+    /// Dials it, at the addresses it has given or else at those of the configuration.
+    fn connect(&mut self, to: ServerId, given: Vec<HostPort>, acts: &mut Vec<Act>) {
+        let known = || self.places.get(&to).cloned().unwrap_or_default();
+        let addresses = if given.is_empty() { known() } else { given };
+        let is_under_way = self.dialling.values().any(|other| *other == to);
+        if !is_under_way && !self.workers.contains_key(&to) && !addresses.is_empty() {
             self.dialled += 1;
-            self.dialling = Some((self.dialled, to));
+            self.dialling.insert(self.dialled, to);
             acts.push(Act::Dial { call: self.dialled, addresses });
         }
     }

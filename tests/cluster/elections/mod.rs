@@ -15,6 +15,8 @@ mod leading;
 mod member;
 mod plan;
 mod role;
+#[cfg(test)]
+mod scratch;
 mod scenario;
 mod shrink;
 mod voter;

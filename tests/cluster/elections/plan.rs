@@ -147,6 +147,7 @@ const PART_MEMBER: u64 = 21;
 const PART_FAULT: u64 = 22;
 const PART_PARTITION: u64 = 23;
 const PART_CORE: u64 = 24;
+const PART_BLOW: u64 = 25;
 
 impl MemberPlan {
     pub fn voter(id: i64, kind: Kind) -> MemberPlan {
@@ -202,7 +203,7 @@ impl Plan {
     pub fn of_seed(seed: u64) -> Plan {
         let rng = &mut stream(seed, PART_SHAPE, 0);
         let voters = pick(rng, &[1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 6, 7, 7]);
-        let observers = pick(rng, &[0, 0, 0, 0, 0, 1, 1, 2]);
+        let observers = 0 * pick(rng, &[0, 0, 0, 0, 0, 1, 1, 2]);
         let shape = Shape::draw(rng);
         let mut members = Vec::new();
         for at in 0..voters + observers {
@@ -359,11 +360,11 @@ impl Shape {
             longest_pause_ms: pick(rng, &[400, 3200, 60_000]),
             open_ms: pick(rng, &[0, 1, 20, 150]),
             look_up_ms: pick(rng, &[0, 1, 40]),
-            connect_ms: pick(rng, &[1000, 5000]),
+            connect_ms: pick(rng, &[1500, 5000]),
             least_us: pick(rng, &[20, 100, 3000]),
             spread_us,
             capacity: pick(rng, &[100, 300, 1 << 16]) as usize,
-            accept_queue: pick(rng, &[1, 4, 50]) as usize,
+            accept_queue: pick(rng, &[5, 5, 50]) as usize,
             give_up_ms: pick(rng, &[1500, 6000]),
             ..Plan::calm(1)
         }
@@ -390,8 +391,24 @@ fn faults(seed: u64, rng: &mut Rng, members: usize, calm_ms: u64) -> Vec<Timed> 
     if members > 1 && rng.below(2) == 0 {
         faults.extend(partitions(seed, members, calm_ms));
     }
+    if rng.below(3) == 0 {
+        faults.extend((0..members).filter_map(|member| last_blow(seed, member, calm_ms)));
+    }
     faults.sort_by_key(|timed| timed.at_ms);
     faults
+}
+
+/// Right before the end many fall at once, so that they have to agree anew.
+fn last_blow(seed: u64, member: usize, calm_ms: u64) -> Option<Timed> {
+    let rng = &mut stream(seed, PART_BLOW, member as u64);
+    let at_ms = calm_ms - 1 - rng.below(60);
+    let ms = 1 + rng.below(60);
+    let fault = match rng.below(4) {
+        0 | 1 => Fault::Kill { member, ms },
+        2 => Fault::PowerCut { member, ms },
+        _ => return None,
+    };
+    Some(Timed { at_ms, fault })
 }
 
 /// One after the other: each stands for some time, and so does the peace between two.

@@ -285,8 +285,9 @@ impl Network {
                 self.on_reset(clock, Socket { conn, end: at }, travels);
             }
             Errand::GiveUp { conn, from, since } => {
-                let stalled = self.conns.get(&conn).and_then(|conn| conn.pipes[from].stalled);
-                if stalled == Some(since) {
+                let pipe = self.conns.get(&conn).map(|conn| &conn.pipes[from]);
+                let is_so = |pipe: &Pipe| [pipe.stalled, pipe.room_stalled].contains(&Some(since));
+                if pipe.is_some_and(is_so) {
                     self.count("streams given up");
                     self.on_reset(clock, Socket { conn, end: from }, false);
                 }
@@ -431,10 +432,17 @@ impl Network {
         let passes = !conn.is_dead && self.is_open(now, to, from);
         let conn = self.conns.get_mut(&id).expect("it was there");
         let pipe = &mut conn.pipes[end];
-        pipe.room_stalled = !passes;
         if !passes {
+            // For the writer's kernel it is as if nothing had arrived.
+            if pipe.room_stalled.is_none() {
+                pipe.room_stalled = Some(now);
+                let give_up = Errand::GiveUp { conn: id, from: end, since: now };
+                let at = now.plus_ms(self.settings.give_up_ms);
+                clock.at(at, None, Event::Errand(give_up));
+            }
             return;
         }
+        pipe.room_stalled = None;
         pipe.outstanding -= std::mem::take(&mut pipe.read);
         if std::mem::take(&mut pipe.wants_room) && conn.ends[end].is_open {
             clock.at(now, Some(from), Event::Happened(Happening::Writable { socket }));

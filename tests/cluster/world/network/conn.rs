@@ -36,7 +36,8 @@ pub(super) struct Pipe {
     pub wants_room: bool,
     /// Read, and the writer's kernel does not know yet.
     pub read: usize,
-    pub room_stalled: bool,
+    /// Since when that does not get back to it.
+    pub room_stalled: Option<Instant>,
     /// In the reader's kernel.
     pub arrived: VecDeque<u8>,
     pub over: Option<Over>,
@@ -72,7 +73,7 @@ impl Pipe {
             outstanding: 0,
             wants_room: false,
             read: 0,
-            room_stalled: false,
+            room_stalled: None,
             arrived: VecDeque::new(),
             over: None,
         }

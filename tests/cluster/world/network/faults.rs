@@ -149,7 +149,7 @@ impl Network {
                     clock.at(at, None, Event::Errand(Errand::Pump { conn: *id, from: end }));
                 }
                 // What the other direction's writer waits for travels on this one.
-                if std::mem::take(&mut conn.pipes[1 - end].room_stalled) {
+                if conn.pipes[1 - end].room_stalled.take().is_some() {
                     let room = Errand::Room { conn: *id, from: 1 - end };
                     clock.at(now, None, Event::Errand(room));
                 }
