@@ -94,6 +94,9 @@ impl Election {
     ) {
         // Whatever it followed, it does so no more.
         self.established.remove(from);
+        if !self.electorate.is_voter(self.settings.me) {
+            return self.ask_again_soon(now);
+        }
         if self.is_untrusted() || vote.zxid == Zxid::NONE || vote.election_epoch < self.round {
             return;
         }
@@ -121,6 +124,16 @@ impl Election {
         }
         self.ballots.insert(from, Ballot::looking(vote));
         self.count(now, out);
+    }
+
+    /// What a looking voter tells who does not vote is whom it followed last, not whom it votes
+    /// for. But it is there and electing, so it will soon have something to tell.
+    fn ask_again_soon(&mut self, now: Instant) {
+        if let Phase::Quorum { resend, .. } = self.phase {
+            let pause_ms = self.settings.min_interval_ms;
+            let resend = resend.min(now.plus_ms(pause_ms));
+            self.phase = Phase::Quorum { resend, pause_ms };
+        }
     }
 
     fn is_first_vote(&self, from: ServerId) -> bool {
