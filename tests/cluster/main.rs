@@ -6,6 +6,7 @@
 //! there are at least; `ZKD_SIM_SEED` runs one seed.
 
 mod by_hand;
+mod elections;
 mod hand;
 mod model;
 mod plan;

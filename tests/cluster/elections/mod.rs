@@ -1,0 +1,163 @@
+//! Elections over the simulated network: members of zkd, each a mesh and an election machine behind
+//! the readers of the peers' language, and members that do as Java does. A seed is a plan; a
+//! failing plan shrinks to a scenario that can be pasted beside the others.
+//!
+//! `ZKD_SIM_SECONDS` and `ZKD_SIM_SEEDS` bound the fresh seeds here too; `ZKD_SIM_ELECTION` runs
+//! one seed and prints what happened.
+
+mod check;
+mod cluster;
+mod following;
+mod history;
+mod java;
+mod java_links;
+mod leading;
+mod member;
+mod plan;
+mod role;
+#[cfg(test)]
+mod scratch;
+mod scenario;
+mod shrink;
+mod voter;
+mod wires;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::env_number;
+use cluster::{Breakage, Outcome, run, run_broken};
+use plan::{Kind, Plan};
+
+/// Runs one seed; a violation is shrunk and told.
+fn check_seed(seed: u64) -> Outcome {
+    let plan = Plan::of_seed(seed);
+    let outcome = run(&plan);
+    if let Some(violation) = &outcome.violation {
+        let small = shrink::shrink(&plan, shrink::fails_like(violation));
+        let again = run(&small);
+        let (shows, tail) = (again.violation, again.tail);
+        panic!("seed {seed}: {violation}\nshrunk to\n{small:?}\nwhich shows: {shows:?}\n{tail}");
+    }
+    outcome
+}
+
+#[test]
+fn known_seeds_of_elections_stay_green() {
+    for line in include_str!("seeds.txt").lines() {
+        let seed = line.split_whitespace().next().and_then(|word| word.parse().ok());
+        if let Some(seed) = seed {
+            check_seed(seed);
+        }
+    }
+}
+
+/// What a thousand plans have at least of each.
+const FLOORS: [(&str, u64); 26] = [
+    ("elections", 5000),
+    ("ensembles joined", 500),
+    ("elections opened again", 20),
+    ("roles established", 5000),
+    ("restarts", 1000),
+    ("votes of older rounds", 500),
+    ("connections made", 10_000),
+    ("dials refused", 1000),
+    ("dials unanswered", 100),
+    ("opening packets lost", 300),
+    ("accept queues full", 20),
+    ("writers held up", 1000),
+    ("half reads", 500),
+    ("streams given up", 100),
+    ("kills", 200),
+    ("power cuts", 200),
+    ("pauses", 200),
+    ("partitions", 500),
+    ("partitions one way", 200),
+    ("clogs", 200),
+    ("slow ways", 200),
+    ("breaks", 200),
+    ("losses", 200),
+    ("slow readers", 200),
+    ("names lost", 200),
+    ("moves", 200),
+];
+
+#[test]
+fn fresh_seeds_of_elections_agree_and_do_something() {
+    if let Some(seed) = env_number("ZKD_SIM_ELECTION") {
+        let outcome = check_seed(seed);
+        println!("{:?}\n{}{:?}", Plan::of_seed(seed), outcome.tail, outcome.counters);
+        assert_eq!(outcome.violation, None);
+    }
+    let limit = Duration::from_secs(env_number("ZKD_SIM_SECONDS").unwrap_or(20));
+    let wanted = env_number("ZKD_SIM_SEEDS").unwrap_or(300);
+    let began = Instant::now();
+    let first = std::process::id() as u64 * 1_000_000 + env_number("ZKD_SIM_FIRST").unwrap_or(0);
+    let mut totals: BTreeMap<&'static str, u64> = BTreeMap::new();
+    // Those of zkd alone, and those with Java among them.
+    let mut agreed_ms = [Vec::new(), Vec::new()];
+    let mut seeds = 0;
+    while began.elapsed() < limit || seeds < wanted {
+        let outcome = check_seed(first + seeds);
+        let plan = Plan::of_seed(first + seeds);
+        let is_mixed = plan.members.iter().any(|member| member.kind != Kind::Zkd);
+        agreed_ms[usize::from(is_mixed)].push(outcome.agreed_ms);
+        for (what, n) in outcome.counters {
+            *totals.entry(what).or_default() += n;
+        }
+        seeds += 1;
+    }
+    println!("{seeds} plans of elections, the first of seed {first}: {totals:?}");
+    for (times, who) in agreed_ms.iter_mut().zip(["zkd alone", "with Java"]) {
+        times.sort_unstable();
+        let at = |part: usize| times.get(times.len() * part / 1000).or(times.last());
+        println!("ms to agree, {who}: median {:?}, 99.9 % {:?}", at(500), at(999));
+    }
+    for (what, floor) in FLOORS {
+        let n = totals.get(what).copied().unwrap_or(0);
+        assert!(n * 1000 >= floor * seeds, "{what}: only {n} in {seeds} plans");
+    }
+}
+
+#[test]
+fn a_seed_of_elections_run_twice_leaves_the_same_trace() {
+    for seed in 1..20 {
+        let plan = Plan::of_seed(seed);
+        let (one, two) = (run(&plan), run(&plan));
+        assert_eq!((one.trace, one.agreed_ms), (two.trace, two.agreed_ms), "seed {seed}");
+        assert_ne!(one.trace, run(&Plan::of_seed(seed + 100)).trace);
+    }
+}
+
+#[test]
+fn every_breakage_of_elections_is_found_within_500_seeds() {
+    let breakages = [
+        (Breakage::JavaIsHasty, "early"),
+        (Breakage::EpochForgotten, "disk"),
+        (Breakage::VoteAboveDisk, "best"),
+        (Breakage::NoRedial, "liveness"),
+    ];
+    for (breakage, checker) in breakages {
+        let finds = |seed: &u64| {
+            let found = run_broken(&Plan::of_seed(*seed), breakage).violation;
+            found.is_some_and(|violation| shrink::kind(&violation) == checker)
+        };
+        let found = (1..=500).find(finds);
+        println!("{breakage:?} found in elections by seed {found:?}");
+        assert!(found.is_some(), "{breakage:?} is not noticed");
+    }
+}
+
+#[test]
+fn a_failing_plan_becomes_small_and_fails_still() {
+    // Any election at all is the failure, and a pause what it needs.
+    let needed = |plan: &Plan| {
+        let pauses = |timed: &plan::Timed| matches!(timed.fault, plan::Fault::Pause { .. });
+        plan.faults.iter().any(pauses) && plan.members.len() > 1
+    };
+    let seed = (1..).find(|seed| needed(&Plan::of_seed(*seed))).expect("there is one");
+    let small = shrink::shrink(&Plan::of_seed(seed), needed);
+    assert_eq!((small.faults.len(), small.members.len()), (1, 2));
+    assert!(small.members.iter().all(|member| member.kind == Kind::Zkd));
+    assert!(format!("{small:?}").contains("Fault::Pause { member: "));
+}
