@@ -17,8 +17,10 @@
 //! | 2 P | [`auth`] | credential to identities; the ACL check |
 //! | 2 P | [`history`] | log and snapshot formats over bytes; the recovery verdict |
 //! | 2 P | [`stores`] | JKS, PKCS12 and PEM to keys and certificates; names of subjects |
+//! | 2 P | [`peering`] | what peers say to each other: notifications, quorum packets |
 //! | 3 P | [`watch`] | changes to notifications |
 //! | 3 P | [`prepare`] | request + state + what is in flight to one txn or an error |
+//! | 4 P | [`election`] | votes and rounds: who leads; which link of two servers stays |
 //! | 4 P | `zab` | propose, durable, commit: positions and their order |
 //! | 4 P | [`session`] | who is alive: expiry buckets, passwords, ownership |
 //! | 4 P | `serve` | the order of one session's requests; reads and replies |
@@ -45,11 +47,13 @@ pub mod base;
 pub mod client;
 pub mod config;
 pub mod disk;
+pub mod election;
 pub mod history;
 #[cfg(feature = "kerberos")]
 pub mod kerberos;
 pub mod members;
 pub mod node;
+pub mod peering;
 pub mod prepare;
 pub mod proto;
 pub mod reactor;

@@ -209,3 +209,45 @@ pub const METRIC_KEYS: usize = 1000;
 
 /// Lines a rate-limited warning may write each second and kind.
 pub const WARNINGS_PER_SECOND: u32 = 5;
+
+/// Links on the election port whose first message is not there yet. The oldest makes room.
+pub const ELECTION_GREETINGS: usize = 64;
+
+/// Servers that no configuration names and that speak on the election port: those that are to join
+/// and do not know so yet. Who was silent longest makes room.
+pub const ELECTION_STRANGERS: usize = 64;
+
+/// The pause before a server that could not be reached is dialled again on the election port. It
+/// doubles up to a tick.
+pub const ELECTION_REDIAL_MS: u64 = 20;
+
+/// How long a server of a greater id that was spoken to has for dialling back: another word in
+/// between would make it give up the link it is making. As long as Java's first pause.
+pub const ELECTION_DIAL_BACK_MS: u64 = 200;
+
+/// How long a vote that has its quorum waits for a better one, as Java.
+pub const ELECTION_FINALIZE_MS: u64 = 200;
+
+/// Bytes of the addresses in the first message of an election link, as Java.
+pub const ELECTION_ADDRESS_BYTES: usize = 2048;
+
+/// Bytes of one message of an election link, as Java: it holds the text of a configuration.
+pub const ELECTION_MESSAGE_BYTES: usize = 512 * 1024;
+
+/// Bytes of the data of one quorum packet: Java's two maximal buffers. Other settings of
+/// `jute.maxbuffer` and `jute.maxbuffer.extrasize` add up to another bound.
+pub const QUORUM_DATA_BYTES: usize = 2 * JUTE_MAX_BUFFER;
+
+/// The same before a peer has said who it is, which takes 20: nobody else may make a server hold
+/// more.
+pub const QUORUM_GREETING_BYTES: usize = 1024;
+
+/// Bytes of the ids in one quorum packet. Java bounds each string and not their number; a client
+/// adds one with every frame of auth, so this is sixteen frames of nothing else.
+pub const QUORUM_IDS_BYTES: usize = 16 * JUTE_MAX_BUFFER;
+
+/// Sessions that one answer to a ping can name.
+pub const QUORUM_TOUCHES: usize = QUORUM_DATA_BYTES / 12;
+
+/// What a peer's link keeps of its buffer between two messages: most are shorter.
+pub const PEER_BUFFER_BYTES: usize = 64 * 1024;

@@ -9,7 +9,7 @@ pub const FUNCTION_LINES: usize = 70;
 pub const LINE_COLUMNS: usize = 100;
 
 /// Room, rank, whether it is pure. The table of `src/lib.rs`.
-const ROOMS: [(&str, u8, bool); 21] = [
+const ROOMS: [(&str, u8, bool); 22] = [
     ("base", 0, true),
     ("proto", 1, true),
     ("members", 1, true),
@@ -18,6 +18,7 @@ const ROOMS: [(&str, u8, bool); 21] = [
     ("state", 2, true),
     ("auth", 2, true),
     ("history", 2, true),
+    ("peering", 2, true),
     ("watch", 3, true),
     ("prepare", 3, true),
     ("election", 4, true),
