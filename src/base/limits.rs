@@ -251,3 +251,7 @@ pub const QUORUM_TOUCHES: usize = QUORUM_DATA_BYTES / 12;
 
 /// What a peer's link keeps of its buffer between two messages: most are shorter.
 pub const PEER_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Voters of one configuration: who has acknowledged a proposal is a bit each in one word. More
+/// than nine are rarely useful, since each write waits for most of them.
+pub const VOTERS: usize = 64;

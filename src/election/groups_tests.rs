@@ -126,7 +126,7 @@ impl Hall {
 }
 
 fn member(group: i64, weight: u32) -> Member {
-    Member { group, weight }
+    Member { group, weight, votes: true }
 }
 
 fn members() -> impl Strategy<Value = BTreeMap<ServerId, Member>> {

@@ -13,18 +13,28 @@ pub enum Verifier {
     Groups { members: BTreeMap<ServerId, Member> },
 }
 
-/// A voter's group and weight.
+/// A server's place in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     pub group: i64,
     pub weight: u32,
+    /// What a server weighs that does not vote counts in its group's total, as Apache has it.
+    pub votes: bool,
 }
 
 impl Verifier {
     pub fn is_voter(&self, server: ServerId) -> bool {
         match self {
             Verifier::Majority { voters } => voters.contains(&server),
-            Verifier::Groups { members } => members.contains_key(&server),
+            Verifier::Groups { members } => members.get(&server).is_some_and(|m| m.votes),
+        }
+    }
+
+    /// A server of weight 0 can never lead. In a majority everyone weighs the same.
+    pub fn weight(&self, server: ServerId) -> u32 {
+        match self {
+            Verifier::Majority { .. } => 1,
+            Verifier::Groups { members } => members.get(&server).map_or(0, |m| m.weight),
         }
     }
 
@@ -42,7 +52,7 @@ fn groups_are_enough(members: &BTreeMap<ServerId, Member>, acked: &BTreeSet<Serv
     for (server, member) in members {
         let (total, said) = groups.entry(member.group).or_default();
         *total += u64::from(member.weight);
-        if acked.contains(server) {
+        if member.votes && acked.contains(server) {
             *said += u64::from(member.weight);
         }
     }
@@ -59,6 +69,11 @@ pub struct Quorums {
 }
 
 impl Quorums {
+    /// Whether a server votes in either configuration.
+    pub fn is_voter(&self, server: ServerId) -> bool {
+        self.current.is_voter(server) || self.next.as_ref().is_some_and(|n| n.is_voter(server))
+    }
+
     pub fn are_satisfied(&self, acked: &BTreeSet<ServerId>) -> bool {
         self.current.is_quorum(acked) && self.next.as_ref().is_none_or(|next| next.is_quorum(acked))
     }
@@ -91,7 +106,8 @@ mod tests {
     }
 
     fn members() -> impl Strategy<Value = BTreeMap<ServerId, Member>> {
-        let member = (0i64..4, 0u32..4).prop_map(|(group, weight)| Member { group, weight });
+        let member = (0i64..4, 0u32..4, prop::bool::weighted(0.8))
+            .prop_map(|(group, weight, votes)| Member { group, weight, votes });
         prop::collection::btree_map((0i64..9).prop_map(ServerId), member, 1..9)
     }
 
@@ -102,7 +118,8 @@ mod tests {
             a in prop::collection::btree_set((0i64..9).prop_map(ServerId), 0..9),
             b in prop::collection::btree_set((0i64..9).prop_map(ServerId), 0..9),
         ) {
-            let voters = members.keys().copied().collect();
+            let voting = members.iter().filter(|(_, m)| m.votes);
+            let voters = voting.map(|(server, _)| *server).collect();
             for verifier in [Verifier::Groups { members }, Verifier::Majority { voters }] {
                 if verifier.is_quorum(&a) && verifier.is_quorum(&b) {
                     prop_assert!(a.intersection(&b).any(|s| verifier.is_voter(*s)));
@@ -115,7 +132,7 @@ mod tests {
             voters in prop::collection::btree_set((0i64..9).prop_map(ServerId), 1..9),
             acked in prop::collection::btree_set((0i64..9).prop_map(ServerId), 0..9),
         ) {
-            let member = Member { group: 1, weight: 1 };
+            let member = Member { group: 1, weight: 1, votes: true };
             let members = voters.iter().map(|s| (*s, member)).collect();
             let groups = Verifier::Groups { members };
             let majority = Verifier::Majority { voters };
