@@ -4,6 +4,7 @@
 
 mod allocation;
 mod encode;
+mod peers;
 mod proof;
 mod storage;
 mod stores;
@@ -12,6 +13,7 @@ mod wire;
 
 use std::sync::OnceLock;
 
+pub use peers::{election, quorum};
 pub use proof::{jaas, sasl};
 pub use storage::{apply, packed, snapshot, txn_log};
 pub use stores::stores;

@@ -196,6 +196,49 @@ def stores(root):
     yield b"\0" + bytes.fromhex("3047 3145 3043 0603 550403 0c3c") + b"n" * 60
 
 
+def election(root):
+    """First messages of both forms, and notifications of all three, by the layout Java writes."""
+    server, address = struct.pack(">q", 2), b"127.0.0.1:3882"
+    text = b"server.1=127.0.0.1:2881:3881:participant;0.0.0.0:2181\nversion=0"
+    fields = struct.pack(">iqqq", 0, 3, 0x500000007, 9)
+    old = fields + struct.pack(">qi", 6, 1)
+    present = fields + struct.pack(">qii", 6, 2, len(text)) + text
+    messages = b"".join(struct.pack(">i", len(m)) + m for m in (fields, old, present))
+    for form, said in ((-65536, address), (-65535, address + b"|[::1]:3882|0.0.0.0:1")):
+        first = struct.pack(">q", form) + server + struct.pack(">i", len(said)) + said
+        for step in (1, 7, 127):
+            yield bytes([step << 1]) + first + messages
+    yield b"\0" + server + messages
+    yield b"\x0f" + messages
+
+
+QUORUM = """
+0000000b0000000000000000 00000014 0000000000000001 00010000 0000000000000000 ffffffff
+000000110000000100000000 00000004 00010000 ffffffff
+000000120000000000000000 00000004 00000000 ffffffff
+0000000d0000000000000000 ffffffff ffffffff
+0000000a0000000100000000 00000009 76657273696f6e3d30 ffffffff
+000000030000000100000000 ffffffff ffffffff
+0000000cffffffffffffffff ffffffff ffffffff
+000000050000000100000001 0000000c 010000199ca30000 00002710 ffffffff
+00000001ffffffffffffffff 00000014 010000199ca30000 00000000 fffffff6 00002710 ffffffff
+00000001ffffffffffffffff 00000016 010000199ca30000 00000002 00000009 000000022f78 \
+00000002 000000026970 000000093132372e302e302e31 00000006646967657374 000000036b3a76
+00000006ffffffffffffffff 0000000c 010000199ca30000 00002710 ffffffff
+00000006ffffffffffffffff 00000009 010000199ca30000 01 ffffffff
+000000090000000100000001 00000008 0000000000000003 ffffffff
+000000130000000100000001 0000000b 0000000000000003 616263 ffffffff
+"""
+
+
+def quorum(root):
+    """Packets of each kind that carries something, alone and as one stream."""
+    packets = [bytes.fromhex(line) for line in QUORUM.strip().split("\n")]
+    for step in (1, 9, 255):
+        yield bytes([step]) + b"".join(packets)
+    yield from (b"\xff" + packet for packet in packets)
+
+
 def keys(root):
     """The words of a dictionary: every key of the configuration."""
     with open(os.path.join(root, "src", "config", "keys.rs")) as file:

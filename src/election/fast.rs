@@ -459,7 +459,8 @@ impl Election {
     }
 
     fn word(&self, state: PeerState, vote: Vote) -> Notification {
-        Notification { state, vote, version: 2, config: Some(self.electorate.config.clone()) }
+        let config = Some(self.electorate.config.clone());
+        Notification { state, vote, version: Notification::VERSION, config }
     }
 
     fn others(&self) -> BTreeSet<ServerId> {

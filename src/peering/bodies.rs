@@ -125,14 +125,13 @@ pub struct Touch {
 const TOUCH_BYTES: usize = 12;
 
 /// The touches in a learner's answer to a ping.
-pub fn read_touches(data: &[u8]) -> Result<impl Iterator<Item = Touch> + '_, DecodeError> {
+pub fn read_touches(data: &[u8]) -> Result<impl Iterator<Item = Touch>, DecodeError> {
     if data.len() % TOUCH_BYTES != 0 {
         return Err(DecodeError::Short);
     }
     let mut r = Reader::new(data);
-    let touch = move || {
-        Some(Touch { session: SessionId(r.i64().ok()?), timeout_ms: r.i32().ok()? })
-    };
+    let touch =
+        move || Some(Touch { session: SessionId(r.i64().ok()?), timeout_ms: r.i32().ok()? });
     Ok(std::iter::from_fn(touch))
 }
 

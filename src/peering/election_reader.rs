@@ -116,10 +116,9 @@ impl Await {
                 None => Ok(Step::Next(Await::Protocol, PROTOCOL_BYTES)),
             },
             Await::Protocol => match last_long(seen) {
-                id @ 0.. => Ok(Step::Initial(Initial {
-                    server: ServerId(id),
-                    addresses: Vec::new(),
-                })),
+                id @ 0.. => {
+                    Ok(Step::Initial(Initial { server: ServerId(id), addresses: Vec::new() }))
+                }
                 n if InitialForm::from_number(n).is_some() => {
                     Ok(Step::Next(Await::Server, SERVER_BYTES))
                 }

@@ -41,9 +41,8 @@ pub enum Foreign {
 }
 
 /// The first four bytes of every method that is in use, and of HTTP/2's preface.
-const HTTP: [&[u8; 4]; 10] = [
-    b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"CONN", b"TRAC", b"PATC", b"PRI ",
-];
+const HTTP: [&[u8; 4]; 10] =
+    [b"GET ", b"HEAD", b"POST", b"PUT ", b"DELE", b"OPTI", b"CONN", b"TRAC", b"PATC", b"PRI "];
 
 impl Foreign {
     /// Judges four bytes that are not what was expected, so that it does not matter how many more

@@ -7,12 +7,20 @@
 mod auth_ids;
 mod bodies;
 mod election_reader;
+#[cfg(test)]
+mod election_tests;
 mod foreign;
+#[cfg(test)]
+mod golden_tests;
 mod hold;
 mod initial;
 mod notification;
 mod packet;
 mod splitter;
+#[cfg(test)]
+mod splitter_tests;
+#[cfg(test)]
+mod testing;
 
 pub use auth_ids::{AuthId, AuthIds};
 pub use bodies::{

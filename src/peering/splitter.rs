@@ -137,11 +137,13 @@ impl Await {
         let field = *seen.last_chunk().expect("no field is shorter than a number");
         let number = i32::from_be_bytes(field);
         match self {
-            Await::Kind => match PacketKind::from_number(number) {
-                Some(kind) => Ok(Step::Next(Await::Head(kind), HEAD_BYTES)),
-                None => Err(Foreign::look(field)
-                    .map_or(StreamError::Kind(number), StreamError::Foreign)),
-            },
+            Await::Kind => {
+                match PacketKind::from_number(number) {
+                    Some(kind) => Ok(Step::Next(Await::Head(kind), HEAD_BYTES)),
+                    None => Err(Foreign::look(field)
+                        .map_or(StreamError::Kind(number), StreamError::Foreign)),
+                }
+            }
             Await::Head(kind) => {
                 let data = length(number, most.data)?;
                 let head = Head { kind, zxid: zxid(seen), data };
@@ -171,9 +173,7 @@ impl Await {
                 let end = seen.len() + text;
                 Ok(match left - 1 {
                     0 => Step::Next(Await::End(head), end),
-                    left => {
-                        Step::Next(Await::Text { head, left, ids_begin }, end + COUNT_BYTES)
-                    }
+                    left => Step::Next(Await::Text { head, left, ids_begin }, end + COUNT_BYTES),
                 })
             }
             Await::End(head) => Ok(Step::Whole(head)),
