@@ -12,7 +12,8 @@ pub fn hash_map(keys: impl IntoIterator<Item = i64>) -> Vec<i64> {
     let mut buckets: Vec<Vec<i64>> = vec![Vec::new(); 16];
     let mut held = 0;
     for key in keys {
-        let bucket = &mut buckets[long_bucket(key, buckets.len())];
+        let place = long_bucket(key, buckets.len());
+        let bucket = &mut buckets[place];
         // A crowded bucket makes a small table grow, however empty the others are.
         let crowded = bucket.len() >= 8;
         bucket.push(key);

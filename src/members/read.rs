@@ -6,7 +6,7 @@ use crate::base::{ServerId, limits};
 
 use super::membership::Seen;
 use super::spec::split;
-use super::{Grouping, MemberSpec, Membership, MembersError, java_order, version_of_dynamic_file};
+use super::{Grouping, MemberSpec, MembersError, Membership, java_order, version_of_dynamic_file};
 
 /// What of an operator's settings decides which lines are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

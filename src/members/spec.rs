@@ -70,11 +70,7 @@ pub struct MemberSpec {
 
 impl MemberSpec {
     /// Reads what stands behind `server.N=`, with Apache's checks in their order.
-    pub fn read(
-        id: ServerId,
-        text: &str,
-        multi_address: bool,
-    ) -> Result<MemberSpec, MembersError> {
+    pub fn read(id: ServerId, text: &str, multi_address: bool) -> Result<MemberSpec, MembersError> {
         member(id, text, multi_address)
             .map_err(|reason| MembersError { key: Some(format!("server.{}", id.0)), reason })
     }
@@ -163,9 +159,7 @@ fn member(id: ServerId, text: &str, multi_address: bool) -> Result<MemberSpec, S
         let Some(role) = role else { continue };
         let first = *stated.get_or_insert(role);
         if first != role {
-            return Err(format!(
-                "Multiple addresses should have similar roles: {first} vs {role}"
-            ));
+            return Err(format!("Multiple addresses should have similar roles: {first} vs {role}"));
         }
     }
     spec.addresses.sort_by(|a, b| a.host.cmp(&b.host));
@@ -174,11 +168,7 @@ fn member(id: ServerId, text: &str, multi_address: bool) -> Result<MemberSpec, S
 }
 
 /// `host:port:port` or `host:port:port:type`.
-fn server_address(
-    id: ServerId,
-    text: &str,
-    part: &str,
-) -> Result<(Address, Option<Role>), String> {
+fn server_address(id: ServerId, text: &str, part: &str) -> Result<(Address, Option<Role>), String> {
     let parts = host_and_ports(part)?;
     let (host, quorum, election, role) = match parts.as_slice() {
         [host, quorum, election] => (host, quorum, election, None),

@@ -172,10 +172,7 @@ fn what_apache_leaves_to_chance_is_refused() {
         ("server.1=a:1:2\ngroup.1=1\ngroup.+1=2", "group 1 is named by two keys"),
         ("server.1=a:1:2\ngroup.1=1\nweight.1=2\nweight.01=1", "weight 1 is named by two keys"),
         ("server.1=a:1:2\ngroup.1=1\ngroup.2=:", "group 2 has no members"),
-        (
-            "server.1=a:1:2\ngroup.1=1\nweight.1=-1",
-            "weights are from 0 to 4294967295, not -1",
-        ),
+        ("server.1=a:1:2\ngroup.1=1\nweight.1=-1", "weights are from 0 to 4294967295, not -1"),
         (
             "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\ngroup.1=1:2:3",
             "Server 3 of group 1 has neither vote nor weight",
@@ -206,8 +203,13 @@ fn who_votes_and_what_one_weighs() {
     let all: Vec<i64> = membership.voters().map(|v| v.0).collect();
     assert_eq!(all, [1, 2]);
     assert_eq!(membership.observers().collect::<Vec<_>>(), [id(3)]);
-    assert!(membership.is_voter(id(1)) && !membership.is_voter(id(3)) && !membership.is_voter(id(4)));
-    assert_eq!((membership.role(id(3)), membership.role(id(4))), (Role::Observer, Role::Participant));
+    assert!(
+        membership.is_voter(id(1)) && !membership.is_voter(id(3)) && !membership.is_voter(id(4))
+    );
+    assert_eq!(
+        (membership.role(id(3)), membership.role(id(4))),
+        (Role::Observer, Role::Participant)
+    );
     assert_eq!((membership.weight(id(1)), membership.weight(id(9))), (1, 1));
     let grouped = read("server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1:2:7\nweight.2=0\nweight.7=5");
     let weights = [1, 2, 7, 8].map(|n| (grouped.weight(id(n)), grouped.verifier().weight(id(n))));
@@ -296,12 +298,15 @@ fn configurations_are_equal_by_version_or_by_members() {
         other
     };
     assert!(one.is_same_as(&changed(&|_: &mut Membership| {})));
-    let renamed = changed(&|m: &mut Membership| m.members.get_mut(&id(1)).expect("there").addresses[0].host.push('A'));
+    let renamed = changed(&|m: &mut Membership| {
+        m.members.get_mut(&id(1)).expect("there").addresses[0].host.push('A')
+    });
     let mut same_version = renamed.clone();
     assert!(!one.is_same_as(&renamed) && !renamed.is_same_as(&one));
     same_version.version = one.version;
     assert!(one.is_same_as(&same_version), "a version stands for one configuration");
-    let to_observer = |m: &mut Membership| m.members.get_mut(&id(1)).expect("there").role = Role::Observer;
+    let to_observer =
+        |m: &mut Membership| m.members.get_mut(&id(1)).expect("there").role = Role::Observer;
     let changes: [&dyn Fn(&mut Membership); 4] = [
         &to_observer,
         &|m: &mut Membership| drop(m.members.remove(&id(3))),
