@@ -10,7 +10,10 @@ use crate::voter::{Command, Setup, Voter};
 /// Starts them in this order; each holds a last zxid and an epoch.
 fn start(ensemble: &Ensemble, voters: &[(i64, i64, i64)]) -> Vec<Voter> {
     let setup = |zxid, epoch| Setup::holding(zxid, epoch);
-    voters.iter().map(|(id, zxid, epoch)| Voter::start(ensemble, *id, setup(*zxid, *epoch))).collect()
+    voters
+        .iter()
+        .map(|(id, zxid, epoch)| Voter::start(ensemble, *id, setup(*zxid, *epoch)))
+        .collect()
 }
 
 /// Waits until all agree on whom they have.
@@ -32,7 +35,8 @@ fn three_voters_elect_the_greatest_id() {
         let ensemble = Ensemble::of(3);
         let voters = start(&ensemble, &order.map(|id| (id, 0, 0)));
         // Two may have settled before the third came: then it joins them.
-        let leader = voters[0].await_view("settles", |view| view.let_in_by.is_some() || view.leads());
+        let leader =
+            voters[0].await_view("settles", |view| view.let_in_by.is_some() || view.leads());
         let leader = leader.settled.leader.0;
         assert!(leader == 3 || leader == order[0].max(order[1]), "{order:?} elect {leader}");
         await_leader(&voters, leader);

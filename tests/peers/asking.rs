@@ -34,8 +34,7 @@ impl Stranger {
 
     /// Looks for a leader, aloud, in the form of before 3.4.6.
     pub fn ask(&mut self) -> std::io::Result<()> {
-        let vote =
-            Vote { leader: self.id, zxid: Zxid(0), election_epoch: 1, peer_epoch: 0 };
+        let vote = Vote { leader: self.id, zxid: Zxid(0), election_epoch: 1, peer_epoch: 0 };
         let word = Notification { state: PeerState::Looking, vote, version: 0, config: None };
         let mut bytes = Vec::new();
         word.write_frame(&mut bytes);

@@ -28,7 +28,8 @@ fn java_finds_the_ensemble_it_has_left() {
     }
     voters.iter().for_each(|voter| voter.tell(Command::CorrectEpoch(1)));
     let before: Vec<usize> = voters.iter().map(|voter| voter.view().outcomes.len()).collect();
-    let settled = voters[0].await_view("has its epoch", |view| view.settled.peer_epoch == 1).settled;
+    let settled =
+        voters[0].await_view("has its epoch", |view| view.settled.peer_epoch == 1).settled;
     assert!(settled.election_epoch >= 3, "{settled:?}");
 
     let mut java = Java::start(&ensemble, 2, Member::new());
@@ -67,7 +68,7 @@ fn a_late_voter_joins_java_servers_and_elects_with_who_is_left() {
     let view = voters[0].view();
     assert!(view.outcome().joined, "{view:#?}");
     assert_eq!(view.outcome().vote.peer_epoch, 1);
-    let roles = |java: &Java| (java.count(" - LEADING"), java.count(" - FOLLOWING"));
+    let roles = |java: &Java| (java.count(" LEADING"), java.count(" FOLLOWING"));
     assert_eq!((roles(&leader), roles(&follower)), ((1, 0), (0, 1)), "nobody was disturbed");
 
     // Of those who are left, Java has come to the later epoch.

@@ -47,8 +47,7 @@ impl Ensemble {
         let mut ports = BTreeMap::new();
         let mut lines = Vec::new();
         for id in 1..=count {
-            let own =
-                Ports { quorum: Port::free(), election: Port::free(), client: Port::free() };
+            let own = Ports { quorum: Port::free(), election: Port::free(), client: Port::free() };
             let (quorum, election) = (own.quorum.number, own.election.number);
             let place = |host: String| format!("{host}:{quorum}:{election}");
             let places: Vec<String> = hosts(id).into_iter().map(place).collect();

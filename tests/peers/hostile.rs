@@ -191,12 +191,8 @@ fn lengths_that_lie_cost_their_link() {
 fn messages_without_sense_are_passed_over() {
     let witness = Witness::start();
     let mut stranger = Stranger::dial(witness.address()).expect("connected");
-    let vote = Vote {
-        leader: ServerId(3),
-        zxid: zkd::base::Zxid(0),
-        election_epoch: 9,
-        peer_epoch: 0,
-    };
+    let vote =
+        Vote { leader: ServerId(3), zxid: zkd::base::Zxid(0), election_epoch: 9, peer_epoch: 0 };
     let mut sound = Vec::new();
     let config = Some(bytes::Bytes::from_static(b"version=0"));
     Notification { state: PeerState::Looking, vote, version: 2, config }.write(&mut sound);

@@ -122,18 +122,21 @@ pub struct Java {
 }
 
 impl Java {
-    pub fn start(ensemble: &Ensemble, id: i64, member: Member) -> Java {
+    pub fn start(ensemble: &Ensemble, id: i64, mut member: Member) -> Java {
         let folder = Folder::new();
         let data = folder.0.join("data");
-        let multi_address = ensemble.multi_address;
         let keys = format!(
             "tickTime=2000\ninitLimit=30\nsyncLimit=15\ndataDir={}\nclientPort={}\n\
-             clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nmultiAddress.enabled={multi_address}\n",
+             clientPortAddress=127.0.0.1\nmaxClientCnxns=0\n",
             data.display(),
             ensemble.client_port(id)
         );
         folder.file("zoo.cfg", keys + &ensemble.server_lines());
         folder.file("data/myid", format!("{id}\n"));
+        if ensemble.multi_address {
+            // The key in zoo.cfg decides the form of first messages only.
+            member.properties.push("-Dzookeeper.multiAddress.enabled=true".to_owned());
+        }
         if let Some(epoch) = member.past {
             folder.file(&format!("data/version-2/snapshot.{PAST_ZXID:x}"), member.snapshot());
             folder.file("data/version-2/currentEpoch", epoch.to_string());
@@ -186,7 +189,7 @@ impl Java {
 
     /// Waits until it has taken up this role: FOLLOWING or LEADING, after an election.
     pub fn await_role(&mut self, role: &str) {
-        let ending = format!(" - {role}");
+        let ending = format!(" {role}");
         self.await_log(role, |line| line.trim_end().ends_with(&ending).then_some(()));
     }
 

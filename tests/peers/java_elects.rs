@@ -37,8 +37,9 @@ fn elect(placing: &Placing) {
     let mut java = Java::start(&ensemble, placing.java, member);
     // Without it, two of ours would be a quorum.
     java.await_line("New election. My id");
-    let start =
-        |(id, zxid, epoch): &(i64, i64, i64)| Voter::start(&ensemble, *id, Setup::holding(*zxid, *epoch));
+    let start = |(id, zxid, epoch): &(i64, i64, i64)| {
+        Voter::start(&ensemble, *id, Setup::holding(*zxid, *epoch))
+    };
     let voters: Vec<Voter> = placing.ours.iter().map(start).collect();
     await_leader(&voters, placing.leader);
 

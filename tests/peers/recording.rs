@@ -17,10 +17,8 @@ const ELECTION: (&str, &str) = (
     "election",
     "Apache 3.9.5, three members: the second starts while the first looks for a leader alone.",
 );
-const LATE: (&str, &str) = (
-    "late",
-    "The same, later: the third starts, asks the two who have settled, and joins them.",
-);
+const LATE: (&str, &str) =
+    ("late", "The same, later: the third starts, asks the two who have settled, and joins them.");
 const SYNC_DIFF: (&str, &str) = (
     "sync-diff",
     "The first follows the second: nobody has anything. Its client opens a session and writes.",

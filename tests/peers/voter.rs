@@ -10,9 +10,7 @@ use mio::Waker;
 
 use zkd::base::{ServerId, Zxid};
 use zkd::election::{CloseReason, Outcome, Standing};
-use zkd::peering::{
-    Initial, InitialForm, LearnerInfo, Notification, PeerState, StreamError, Vote,
-};
+use zkd::peering::{Initial, InitialForm, LearnerInfo, Notification, PeerState, StreamError, Vote};
 
 use crate::PATIENCE;
 use crate::ensemble::Ensemble;

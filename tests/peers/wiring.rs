@@ -36,7 +36,11 @@ const LEADER_PAUSE_MS: u64 = 50;
 /// What a connection is for.
 enum Use {
     /// The mesh wants it; the places behind this one are tried next.
-    Dial { dial: u64, others: VecDeque<SocketAddr>, until: Instant },
+    Dial {
+        dial: u64,
+        others: VecDeque<SocketAddr>,
+        until: Instant,
+    },
     Election(ElectionReader),
     /// Somebody at our quorum port.
     Learner(Splitter),
@@ -97,12 +101,8 @@ impl Wiring {
             tick_ms: TICK_MS,
             greeting_ms: setup.greeting_ms,
         });
-        let settings = ElectionSettings {
-            me,
-            observer: false,
-            min_interval_ms: 200,
-            max_interval_ms: 60_000,
-        };
+        let settings =
+            ElectionSettings { me, observer: false, min_interval_ms: 200, max_interval_ms: 60_000 };
         let election = Election::new(settings, ensemble.electorate(), setup.standing);
         let leader_of = |id| (ServerId(id), ensemble.quorum_listeners(id)[0]);
         let mut wiring = Wiring {
@@ -554,11 +554,7 @@ fn place(address: &HostPort) -> Option<SocketAddr> {
 }
 
 fn failure_of(kind: ErrorKind) -> DialFailure {
-    if kind == ErrorKind::ConnectionRefused {
-        DialFailure::Refused
-    } else {
-        DialFailure::Unreached
-    }
+    if kind == ErrorKind::ConnectionRefused { DialFailure::Refused } else { DialFailure::Unreached }
 }
 
 fn conn(number: usize) -> ConnId {
