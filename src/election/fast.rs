@@ -109,6 +109,8 @@ pub struct Election {
     pub(super) late: BTreeSet<ServerId>,
     /// Who looks in an older round and was called into this one.
     pub(super) behind: BTreeSet<ServerId>,
+    /// What voters last said who looked while this server did not.
+    pub(super) unheard: BTreeMap<ServerId, Vote>,
     reach: BTreeMap<ServerId, Reach>,
     /// Servers known to decide as early as this one.
     kin: BTreeSet<ServerId>,
@@ -136,6 +138,7 @@ impl Election {
             established: Ballots::default(),
             late: BTreeSet::new(),
             behind: BTreeSet::new(),
+            unheard: BTreeMap::new(),
             reach: BTreeMap::new(),
             kin: BTreeSet::new(),
         }
@@ -151,6 +154,13 @@ impl Election {
         let pause_ms = self.settings.min_interval_ms;
         self.phase = Phase::Quorum { resend: now.plus_ms(pause_ms), pause_ms };
         self.tell_everybody(out);
+        // A Java server that has told its vote does not tell it again for being told a worse one
+        // of its own round.
+        for (from, vote) in std::mem::take(&mut self.unheard) {
+            if vote.election_epoch >= self.round {
+                self.on_looking(now, from, vote, out);
+            }
+        }
         self.count(now, out);
     }
 
@@ -198,6 +208,7 @@ impl Election {
         }
         let voters = self.electorate.voters();
         self.reach.retain(|server, _| voters.contains(server));
+        self.unheard.retain(|server, _| voters.contains(server));
         self.kin.retain(|server| voters.contains(server));
     }
 
@@ -209,6 +220,10 @@ impl Election {
         reach: Reach,
         out: &mut Vec<ElectionOutput>,
     ) {
+        if reach != Reach::Linked {
+            // It says it again where a link begins.
+            self.unheard.remove(&server);
+        }
         if self.electorate.is_voter(server) {
             self.reach.insert(server, reach);
             self.count(now, out);

@@ -24,6 +24,14 @@ impl Election {
             out.push(ElectionOutput::Tell { to: from, notification });
             return;
         }
+        let is_vote = heard.state == PeerState::Looking
+            && self.electorate.is_voter(heard.vote.leader)
+            && !matches!(self.phase, Phase::Quorum { .. } | Phase::BetterVote { .. });
+        if is_vote {
+            self.unheard.insert(from, heard.vote);
+        } else {
+            self.unheard.remove(&from);
+        }
         match self.phase {
             Phase::Start => {}
             Phase::Quorum { .. } | Phase::BetterVote { .. } => {
@@ -85,7 +93,7 @@ impl Election {
         }
     }
 
-    fn on_looking(
+    pub(super) fn on_looking(
         &mut self,
         now: Instant,
         from: ServerId,

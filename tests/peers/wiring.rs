@@ -121,11 +121,11 @@ impl Wiring {
             is_ended: false,
         };
         let now = wiring.now();
-        wiring.to_mesh(|mesh, out| mesh.adopt(now, ensemble.peers(), out));
+        wiring.with_mesh(|mesh, out| mesh.adopt(now, ensemble.peers(), out));
         for id in setup.kin {
-            wiring.to_election(|election, out| election.handle_kin(now, ServerId(id), true, out));
+            wiring.with_election(|election, out| election.handle_kin(now, ServerId(id), true, out));
         }
-        wiring.to_election(|election, out| election.start(now, setup.standing, out));
+        wiring.with_election(|election, out| election.start(now, setup.standing, out));
         wiring.carry_out(now);
         (wiring, waker)
     }
@@ -187,11 +187,11 @@ impl Wiring {
             self.dial_leader(now);
         }
         if self.mesh.next_timeout().is_some_and(|at| at <= now) {
-            self.to_mesh(|mesh, out| mesh.handle_timeout(now, out));
+            self.with_mesh(|mesh, out| mesh.handle_timeout(now, out));
             self.carry_out(now);
         }
         if self.election.next_timeout().is_some_and(|at| at <= now) {
-            self.to_election(|election, out| election.handle_timeout(now, out));
+            self.with_election(|election, out| election.handle_timeout(now, out));
             self.carry_out(now);
         }
     }
@@ -216,7 +216,7 @@ impl Wiring {
         match command {
             Command::LookAgain => self.look_again(now),
             Command::CorrectEpoch(epoch) => {
-                self.to_election(|election, out| election.correct_epoch(epoch, out));
+                self.with_election(|election, out| election.correct_epoch(epoch, out));
             }
             Command::End => self.is_ended = true,
         }
@@ -226,7 +226,7 @@ impl Wiring {
         match door {
             Door::Election => {
                 self.uses.insert(number, Use::Election(ElectionReader::accepted()));
-                self.to_mesh(|mesh, out| mesh.accepted(now, conn(number), out));
+                self.with_mesh(|mesh, out| mesh.accepted(now, conn(number), out));
             }
             Door::Quorum => {
                 let splitter = Splitter::new(PacketBytes::GREETING);
@@ -247,7 +247,7 @@ impl Wiring {
             (Some(Use::Dial { dial, .. }), Reached::Yes) => {
                 let dial = *dial;
                 self.uses.insert(number, Use::Election(ElectionReader::dialed()));
-                self.to_mesh(|mesh, out| {
+                self.with_mesh(|mesh, out| {
                     mesh.handle_dialled(now, dial, Ok(conn(number)), out);
                 });
                 self.carry_out(now);
@@ -257,7 +257,7 @@ impl Wiring {
             (Some(_), _) => {}
         }
         if !self.sockets.flush(number) && self.sockets.is_open(number) {
-            self.to_mesh(|mesh, out| mesh.handle_backlog(conn(number), false, out));
+            self.with_mesh(|mesh, out| mesh.handle_backlog(conn(number), false, out));
         }
         let came = self.sockets.read(number);
         self.on_bytes(now, number, came);
@@ -294,7 +294,7 @@ impl Wiring {
         self.sockets.close(number);
         match self.uses.remove(&number) {
             Some(Use::Election(_)) => {
-                self.to_mesh(|mesh, out| mesh.handle_closed(now, conn(number), out));
+                self.with_mesh(|mesh, out| mesh.handle_closed(now, conn(number), out));
             }
             Some(Use::Leader) => self.look_again(now),
             _ => {}
@@ -308,14 +308,14 @@ impl Wiring {
         }
         match word {
             Word::Initial(initial) => {
-                self.to_mesh(|mesh, out| mesh.handle_initial(now, conn(number), &initial, out));
+                self.with_mesh(|mesh, out| mesh.handle_initial(now, conn(number), &initial, out));
                 self.shared.note(|view| view.initials.push(initial));
             }
             Word::Message(body) => {
                 let Some(from) = self.mesh.heard(now, conn(number)) else { return };
                 match Notification::read(&body) {
                     Ok(heard) => {
-                        self.to_election(|election, out| {
+                        self.with_election(|election, out| {
                             election.handle_notification(now, from, &heard, out);
                         });
                         self.shared.note(|view| view.heard.push((from, heard)));
@@ -327,13 +327,13 @@ impl Wiring {
         }
     }
 
-    fn to_mesh(&mut self, input: impl FnOnce(&mut Mesh, &mut Vec<MeshOutput>)) {
+    fn with_mesh(&mut self, input: impl FnOnce(&mut Mesh, &mut Vec<MeshOutput>)) {
         let mut out = Vec::new();
         input(&mut self.mesh, &mut out);
         self.meant.extend(out);
     }
 
-    fn to_election(&mut self, input: impl FnOnce(&mut Election, &mut Vec<ElectionOutput>)) {
+    fn with_election(&mut self, input: impl FnOnce(&mut Election, &mut Vec<ElectionOutput>)) {
         let mut out = Vec::new();
         input(&mut self.election, &mut out);
         self.told.extend(out);
@@ -375,7 +375,7 @@ impl Wiring {
                 let mut bytes = Vec::new();
                 notification.write_frame(&mut bytes);
                 if self.sockets.send(number_of(link), &bytes) {
-                    self.to_mesh(|mesh, out| mesh.handle_backlog(link, true, out));
+                    self.with_mesh(|mesh, out| mesh.handle_backlog(link, true, out));
                 }
             }
             MeshOutput::Close { link, reason, after_flush } => {
@@ -396,7 +396,7 @@ impl Wiring {
                         view.lost.push(server);
                     }
                 });
-                self.to_election(|election, out| election.handle_reach(now, server, reach, out));
+                self.with_election(|election, out| election.handle_reach(now, server, reach, out));
             }
         }
     }
@@ -404,14 +404,14 @@ impl Wiring {
     fn on_told(&mut self, now: Instant, output: ElectionOutput) {
         match output {
             ElectionOutput::Tell { to, notification } => {
-                self.to_mesh(|mesh, out| mesh.tell(now, to, notification, out));
+                self.with_mesh(|mesh, out| mesh.tell(now, to, notification, out));
             }
             ElectionOutput::Restate(word) => self.mesh.restate(word),
             ElectionOutput::Decided(outcome) => {
                 match outcome.role {
                     // Its quorum port is open, and has been from the start.
                     PeerState::Leading => {
-                        self.to_election(|election, out| election.confirm(out));
+                        self.with_election(|election, out| election.confirm(out));
                     }
                     _ => self.seek(now, outcome.vote.leader),
                 }
@@ -443,7 +443,7 @@ impl Wiring {
                 Err(e) => failure = failure_of(e.kind()),
             }
         }
-        self.to_mesh(|mesh, out| mesh.handle_dialled(now, dial, Err(failure), out));
+        self.with_mesh(|mesh, out| mesh.handle_dialled(now, dial, Err(failure), out));
     }
 
     fn on_dial_failed(&mut self, now: Instant, number: usize, kind: ErrorKind) {
@@ -489,7 +489,7 @@ impl Wiring {
 
     fn on_leader_reached(&mut self, now: Instant) {
         let server = self.leader.as_ref().expect("it was dialled").server;
-        self.to_election(|election, out| election.confirm(out));
+        self.with_election(|election, out| election.confirm(out));
         self.shared.note(|view| view.let_in_by = Some(server));
         self.carry_out(now);
     }
@@ -513,8 +513,8 @@ impl Wiring {
             self.sockets.close(number);
         }
         let standing = self.standing;
-        self.to_election(|election, out| election.stand_down(out));
-        self.to_election(|election, out| election.start(now, standing, out));
+        self.with_election(|election, out| election.stand_down(out));
+        self.with_election(|election, out| election.start(now, standing, out));
     }
 }
 

@@ -46,9 +46,15 @@ pub enum Breakage {
 /// What the plan has in store, in the order it was put there.
 #[derive(Clone, Copy, Debug)]
 enum Stroke {
-    Start { member: usize },
-    Begin { fault: usize },
-    End { fault: usize },
+    Start {
+        member: usize,
+    },
+    Begin {
+        fault: usize,
+    },
+    End {
+        fault: usize,
+    },
     Calm,
     /// Only that time goes by.
     Nothing,
@@ -109,7 +115,13 @@ pub fn run_broken(plan: &Plan, breakage: Breakage) -> Outcome {
     let mut counters = std::mem::take(counters);
     counters.extend(std::mem::take(&mut cluster.world.network.counters));
     let trace = *trace;
-    Outcome { violation, counters, trace, agreed_ms, tail: cluster.world.history.tail(if std::env::var("HEARD").is_ok() {5000} else {80}) }
+    Outcome {
+        violation,
+        counters,
+        trace,
+        agreed_ms,
+        tail: cluster.world.history.tail(if std::env::var("HEARD").is_ok() { 5000 } else { 80 }),
+    }
 }
 
 fn message(panic: &dyn Any) -> String {
@@ -283,9 +295,8 @@ impl Cluster {
         let mut leader = None;
         for place in core {
             let member = &self.plan.members[*place];
-            let status = self.members[*place].status().filter(|_| {
-                !self.world.clock.is_paused(*place)
-            });
+            let status =
+                self.members[*place].status().filter(|_| !self.world.clock.is_paused(*place));
             let Some(status) = status else {
                 return Err(format!("liveness: {place} has no role"));
             };

@@ -13,28 +13,56 @@ pub enum Deed {
     Born,
     Died,
     /// It looks for a leader with this on its disk.
-    Looks { zxid: i64, epoch: i64 },
+    Looks {
+        zxid: i64,
+        epoch: i64,
+    },
     /// It has come to this round while it looks.
     Round(i64),
     /// It has heard a voter.
-    Heard { from: ServerId, state: PeerState, vote: Vote },
+    Heard {
+        from: ServerId,
+        state: PeerState,
+        vote: Vote,
+    },
     /// It knows that nobody listens there, or no longer.
-    Refused { server: ServerId, is_so: bool },
+    Refused {
+        server: ServerId,
+        is_so: bool,
+    },
     /// Its own vote is another.
     Proposes(Vote),
-    Decided { vote: Vote, role: PeerState, supporters: BTreeSet<ServerId>, joined: bool },
+    Decided {
+        vote: Vote,
+        role: PeerState,
+        supporters: BTreeSet<ServerId>,
+        joined: bool,
+    },
     /// A better vote came before the role was taken up.
     Reopened,
     /// It has taken up its role: it can be connected to, or has been let in.
-    Settled { role: PeerState, leader: ServerId, round: i64 },
+    Settled {
+        role: PeerState,
+        leader: ServerId,
+        round: i64,
+    },
     /// It has no role any more.
     Left,
     /// Its epochs, whenever one of them was written.
-    Epochs { accepted: i64, current: i64 },
+    Epochs {
+        accepted: i64,
+        current: i64,
+    },
     /// A quorum follows it in this epoch; what it had when it was elected.
-    Established { epoch: i64, zxid: i64, epoch_before: i64 },
+    Established {
+        epoch: i64,
+        zxid: i64,
+        epoch_before: i64,
+    },
     /// A quorum has it on disk.
-    Committed { zxid: i64 },
+    Committed {
+        zxid: i64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +100,14 @@ impl History {
 
     /// The end of it, one line each, without what was only heard or tried.
     pub fn tail(&self, lines: usize) -> String {
-        let told: Vec<&Entry> =
-            self.entries.iter().filter(|e| !matches!(e.deed, Deed::Heard { .. } | Deed::Refused { .. }) || std::env::var("HEARD").is_ok()).collect();
+        let told: Vec<&Entry> = self
+            .entries
+            .iter()
+            .filter(|e| {
+                !matches!(e.deed, Deed::Heard { .. } | Deed::Refused { .. })
+                    || std::env::var("HEARD").is_ok()
+            })
+            .collect();
         let from = told.len().saturating_sub(lines);
         told[from..].iter().map(|entry| format!("{entry}\n")).collect()
     }

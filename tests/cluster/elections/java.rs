@@ -27,9 +27,13 @@ struct Said {
 enum Waits {
     /// It has a role, or none yet, and takes nothing from its queue.
     No,
-    ForVotes { until: Instant },
+    ForVotes {
+        until: Instant,
+    },
     /// It has a quorum; each worse word begins this wait again.
-    Finally { until: Instant },
+    Finally {
+        until: Instant,
+    },
 }
 
 pub struct JavaVoter {

@@ -1,6 +1,6 @@
 //! The links of a member that does as Java's servers do: one dial a peer at a time, begun by every
-//! word to who has no link; a queue of one word a peer; and the last word said again wherever a link
-//! begins.
+//! word to who has no link; a queue of one word a peer; and the last word said again wherever a
+//! link begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 

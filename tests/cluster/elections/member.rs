@@ -328,13 +328,7 @@ impl Member {
         }
     }
 
-    fn on_writable(
-        &mut self,
-        plan: &Plan,
-        wires: &mut Wires<'_>,
-        life: &mut Life,
-        socket: Socket,
-    ) {
+    fn on_writable(&mut self, plan: &Plan, wires: &mut Wires<'_>, life: &mut Life, socket: Socket) {
         if let Some(link) = life.sockets.get(&socket).copied() {
             let line = &mut life.links.get_mut(&link).expect("a socket has its link").line;
             if line.flush(wires) {
@@ -418,13 +412,7 @@ impl Member {
         life.outcome = Some(outcome);
     }
 
-    fn on_news(
-        &mut self,
-        plan: &Plan,
-        wires: &mut Wires<'_>,
-        life: &mut Life,
-        news: Vec<News>,
-    ) {
+    fn on_news(&mut self, plan: &Plan, wires: &mut Wires<'_>, life: &mut Life, news: Vec<News>) {
         for news in news {
             // What comes behind the end of a role is not about the next one.
             let Some(outcome) = life.outcome.clone().filter(|_| life.role.is_some()) else {

@@ -46,26 +46,68 @@ pub struct MemberPlan {
 /// What goes wrong. Members are named by their place in the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    Kill { member: usize, ms: u64 },
-    PowerCut { member: usize, ms: u64 },
-    Pause { member: usize, ms: u64 },
+    Kill {
+        member: usize,
+        ms: u64,
+    },
+    PowerCut {
+        member: usize,
+        ms: u64,
+    },
+    Pause {
+        member: usize,
+        ms: u64,
+    },
     /// Nothing passes from one side to all others, and perhaps nothing back.
-    Partition { side: Vec<usize>, both_ways: bool, ms: u64 },
-    Clog { from: usize, to: usize, ms: u64 },
-    Slow { from: usize, to: usize, us: u64, ms: u64 },
+    Partition {
+        side: Vec<usize>,
+        both_ways: bool,
+        ms: u64,
+    },
+    Clog {
+        from: usize,
+        to: usize,
+        ms: u64,
+    },
+    Slow {
+        from: usize,
+        to: usize,
+        us: u64,
+        ms: u64,
+    },
     /// Connections break; each end learns of it within so many milliseconds.
-    Break { a: usize, b: usize, within_ms: u64 },
+    Break {
+        a: usize,
+        b: usize,
+        within_ms: u64,
+    },
     /// Connections are forgotten on the way, and `a` may learn of it.
-    Lose { a: usize, b: usize, told: bool },
+    Lose {
+        a: usize,
+        b: usize,
+        told: bool,
+    },
     /// Takes what has come a few bytes at a time.
-    Dawdle { member: usize, ms: u64 },
+    Dawdle {
+        member: usize,
+        ms: u64,
+    },
     /// Nobody can look up its name.
-    Nameless { member: usize, ms: u64 },
+    Nameless {
+        member: usize,
+        ms: u64,
+    },
     /// It gets another address at once, and its name so much later. Where it was, somebody else
     /// refuses all dials, or nobody answers.
-    Move { member: usize, ms: u64, refused: bool },
+    Move {
+        member: usize,
+        ms: u64,
+        refused: bool,
+    },
     /// Whoever is established logs so many txns.
-    Txns { count: u32 },
+    Txns {
+        count: u32,
+    },
 }
 
 impl Fault {
@@ -203,7 +245,7 @@ impl Plan {
     pub fn of_seed(seed: u64) -> Plan {
         let rng = &mut stream(seed, PART_SHAPE, 0);
         let voters = pick(rng, &[1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 6, 7, 7]);
-        let observers = 0 * pick(rng, &[0, 0, 0, 0, 0, 1, 1, 2]);
+        let observers = pick(rng, &[0, 0, 0, 0, 0, 1, 1, 2]);
         let shape = Shape::draw(rng);
         let mut members = Vec::new();
         for at in 0..voters + observers {

@@ -34,7 +34,9 @@ pub enum News {
     /// The leader can be connected to.
     Opened,
     /// A quorum follows this leader, or this follower has been let in.
-    Established { epoch: i64 },
+    Established {
+        epoch: i64,
+    },
     Lost,
 }
 
@@ -118,17 +120,34 @@ impl Role {
 /// What leaders and followers say to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    Hello { id: i64, accepted: i64 },
-    Epoch { epoch: i64 },
+    Hello {
+        id: i64,
+        accepted: i64,
+    },
+    Epoch {
+        epoch: i64,
+    },
     /// With the current epoch, or -1 where the epoch had been accepted before.
-    AckEpoch { current: i64, zxid: i64 },
-    NewLeader { epoch: i64, zxid: i64 },
-    AckLeader { epoch: i64 },
+    AckEpoch {
+        current: i64,
+        zxid: i64,
+    },
+    NewLeader {
+        epoch: i64,
+        zxid: i64,
+    },
+    AckLeader {
+        epoch: i64,
+    },
     UpToDate,
     Ping,
     Pong,
-    Txn { zxid: i64 },
-    Ack { zxid: i64 },
+    Txn {
+        zxid: i64,
+    },
+    Ack {
+        zxid: i64,
+    },
 }
 
 const WORD_BYTES: usize = 17;

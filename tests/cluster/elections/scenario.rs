@@ -395,10 +395,8 @@ fn a_leader_that_stood_still_follows_the_next_one() {
         let agreed = cluster.agree(&[0, 1, 2, 3, 4], 5000);
         assert!(agreed.is_ok(), "{agreed:?}\n{}", cluster.history().tail(60));
         cluster.judge().expect("nothing is wrong");
-        let leaders: BTreeSet<ServerId> = (0..5)
-            .filter_map(|place| cluster.status(place))
-            .map(|status| status.leader)
-            .collect();
+        let leaders: BTreeSet<ServerId> =
+            (0..5).filter_map(|place| cluster.status(place)).map(|status| status.leader).collect();
         assert_eq!(leaders.len(), 1);
     }
 }

@@ -60,7 +60,7 @@ pub trait Voter {
 pub fn electorate(plan: &Plan) -> Electorate {
     let voters = || plan.members.iter().filter(|member| member.votes);
     let current = if plan.is_grouped {
-        let member = |m: &MemberPlan| Member { group: m.group, weight: m.weight };
+        let member = |m: &MemberPlan| Member { group: m.group, weight: m.weight, votes: true };
         Verifier::Groups { members: voters().map(|m| (ServerId(m.id), member(m))).collect() }
     } else {
         Verifier::Majority { voters: voters().map(|m| ServerId(m.id)).collect() }

@@ -116,7 +116,8 @@ impl Calls {
         outcome: Result<Socket, DialError>,
     ) -> Option<CallOver> {
         let is_this = |attempt: &Attempt| matches!(attempt, Attempt::Dial(n) if *n == dial);
-        let (number, call) = self.0.iter_mut().find(|(_, call)| call.attempts.iter().any(is_this))?;
+        let (number, call) =
+            self.0.iter_mut().find(|(_, call)| call.attempts.iter().any(is_this))?;
         let number = *number;
         call.attempts.retain(|attempt| !is_this(attempt));
         wires.network.dial_is_known(dial);

@@ -45,26 +45,59 @@ pub enum DialError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happening {
     /// Somebody waits at this port.
-    Acceptable { port: u16 },
-    Dialled { dial: u64, outcome: Result<Socket, DialError> },
+    Acceptable {
+        port: u16,
+    },
+    Dialled {
+        dial: u64,
+        outcome: Result<Socket, DialError>,
+    },
     /// Bytes have come, or the end has.
-    Readable { socket: Socket },
+    Readable {
+        socket: Socket,
+    },
     /// There is room again where there was none.
-    Writable { socket: Socket },
+    Writable {
+        socket: Socket,
+    },
 }
 
 /// What the network has to look after at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand {
-    Syn { dial: u64, attempt: u32 },
-    Refusal { dial: u64 },
-    DialTimeout { dial: u64 },
-    Pump { conn: u64, from: usize },
-    Room { conn: u64, from: usize },
+    Syn {
+        dial: u64,
+        attempt: u32,
+    },
+    Refusal {
+        dial: u64,
+    },
+    DialTimeout {
+        dial: u64,
+    },
+    Pump {
+        conn: u64,
+        from: usize,
+    },
+    Room {
+        conn: u64,
+        from: usize,
+    },
     /// A reset reaches an end: of the other one's making, or out of nowhere.
-    Reset { conn: u64, at: usize, travels: bool },
-    GiveUp { conn: u64, from: usize, since: Instant },
-    Unclog { from: usize, to: usize },
+    Reset {
+        conn: u64,
+        at: usize,
+        travels: bool,
+    },
+    GiveUp {
+        conn: u64,
+        from: usize,
+        since: Instant,
+    },
+    Unclog {
+        from: usize,
+        to: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
