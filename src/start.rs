@@ -233,6 +233,9 @@ fn start(recovered: Recovered, directory_kept_ms: u64) -> Start {
         wants_snapshot: recovered.wants_snapshot,
         mismatches: recovered.mismatches,
         txns_behind: recovered.txns_behind,
+        accepted_epoch: recovered.accepted_epoch,
+        current_epoch: recovered.current_epoch,
+        is_lost: recovered.is_lost,
         directory_kept_ms,
     }
 }

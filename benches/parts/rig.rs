@@ -39,6 +39,9 @@ impl Rig {
             wants_snapshot: false,
             mismatches: 0,
             txns_behind: 0,
+            accepted_epoch: 0,
+            current_epoch: 0,
+            is_lost: false,
             directory_kept_ms: u64::MAX,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1_000_000) };

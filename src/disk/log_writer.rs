@@ -90,6 +90,7 @@ impl<D: Disk> LogWriter<D> {
                 }
             }
             StorageCommand::InstallSnapshot { zxid, .. } => self.install_snapshot(*zxid)?,
+            other => unimplemented!("{other:?}"),
         }
         self.executed = command.ticket();
         Ok(())

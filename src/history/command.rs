@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::base::{Fatal, Ticket, Zxid};
+use crate::base::{ConnId, Fatal, Ticket, Zxid};
 
 /// The epoch files of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,26 @@ pub enum StorageCommand {
         ticket: Ticket,
         zxid: Zxid,
     },
+    /// Removes what lies above the snapshot of `zxid`: other snapshots, and log records from the
+    /// first one on that is not the next of `sent`. `CutAt` says where the log ends then.
+    CutAbove {
+        ticket: Ticket,
+        zxid: Zxid,
+        sent: Vec<Zxid>,
+    },
+    /// This disk does not give back what it once held: recovery says so until it is cleared.
+    MarkLost {
+        ticket: Ticket,
+    },
+    ClearLost {
+        ticket: Ticket,
+    },
+    /// Files beside the data, by their paths: each is replaced whole, or removed where there are
+    /// no bytes, in this order.
+    ReplaceFiles {
+        ticket: Ticket,
+        files: Vec<(String, Option<Bytes>)>,
+    },
 }
 
 impl StorageCommand {
@@ -48,7 +68,11 @@ impl StorageCommand {
             StorageCommand::Append { ticket, .. }
             | StorageCommand::WriteEpoch { ticket, .. }
             | StorageCommand::Truncate { ticket, .. }
-            | StorageCommand::InstallSnapshot { ticket, .. } => *ticket,
+            | StorageCommand::InstallSnapshot { ticket, .. }
+            | StorageCommand::CutAbove { ticket, .. }
+            | StorageCommand::MarkLost { ticket }
+            | StorageCommand::ClearLost { ticket }
+            | StorageCommand::ReplaceFiles { ticket, .. } => *ticket,
         }
     }
 }
@@ -68,6 +92,31 @@ pub enum ChoreCommand {
     Purge { retain: usize },
     /// Measures both directories, for `dirs`, `conf` and `mntr`.
     MeasureDirs,
+    /// Where does `zxid` stand in the log? For `reader`, who asks one thing at a time.
+    ProbeLog { reader: ConnId, zxid: Zxid },
+    /// Records of the log after `after`: one at least, and about so many bytes.
+    ReadLog { reader: ConnId, after: Zxid, bytes: usize },
+    /// Bytes of the installed snapshot of `zxid`, as a learner is sent them: from its first session
+    /// to its last node. What is opened for it stays readable, whatever becomes of the file.
+    ReadSnapshot { reader: ConnId, zxid: Zxid, offset: u64, bytes: usize },
+    /// Nothing is read for it any more.
+    CloseReader { reader: ConnId },
+    /// Recovers the history once more; what comes of it is handed over whole.
+    Rebuild,
+}
+
+/// What the log says of a zxid. It speaks for a history without a gap only: what lies before a
+/// snapshot that came from another server is not known to lead up to it, and is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPlace {
+    /// The last zxid known that is not above it; none where what is known begins later.
+    pub at_or_before: Option<Zxid>,
+    /// The first one above it.
+    pub after: Option<Zxid>,
+    /// Sizes of the log files behind the one that it stands in.
+    pub bytes_behind: u64,
+    /// Size of the latest snapshot.
+    pub snapshot_bytes: u64,
 }
 
 /// What storage says.
@@ -82,6 +131,11 @@ pub enum StorageEvent {
     TruncateRefused {
         ticket: Ticket,
         zxid: Zxid,
+    },
+    /// `CutAbove` has left the log's end here. Comes before the `Durable` of its ticket.
+    CutAt {
+        ticket: Ticket,
+        kept: Zxid,
     },
     /// A write or a sync failed. Nothing later will become durable.
     Failed(Fatal),
@@ -103,5 +157,25 @@ pub enum StorageEvent {
     DirSizes {
         data: u64,
         log: u64,
+    },
+    LogProbed {
+        reader: ConnId,
+        place: LogPlace,
+    },
+    /// Entries as PROPOSAL carries them, ascending. `is_end`: the log has no more.
+    LogRead {
+        reader: ConnId,
+        records: Vec<(Zxid, Bytes)>,
+        is_end: bool,
+    },
+    SnapshotRead {
+        reader: ConnId,
+        bytes: Bytes,
+        is_last: bool,
+    },
+    /// What was asked for is not there, or cannot be read.
+    ReadFailed {
+        reader: ConnId,
+        reason: String,
     },
 }

@@ -40,7 +40,7 @@ use conns::Conns;
 pub use look::{ConnLook, ConnsLook, Listed};
 use request_throttle::RequestThrottle;
 use sasl::Mechanism;
-pub use seam::{CloseReason, Effect, Effects, Event};
+pub use seam::{CloseReason, Effect, Effects, Event, Handover, PeerEvent, PeerPort};
 use settings::Settings;
 use snapshots::Snapshots;
 use storage_wait::StorageWait;
@@ -63,6 +63,11 @@ pub struct Start {
     pub mismatches: u64,
     /// Txns that the log had behind the snapshot.
     pub txns_behind: u64,
+    /// The epoch files of a member.
+    pub accepted_epoch: i64,
+    pub current_epoch: i64,
+    /// The disk does not give back what it once held.
+    pub is_lost: bool,
     /// For how long the data directory has been zkd's; `u64::MAX` where nothing in it was ever
     /// another's.
     pub directory_kept_ms: u64,

@@ -1,11 +1,17 @@
 //! The seam: what a node is told and what it asks for.
 
+use std::cell::Cell;
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::auth::{KerberosAsk, KerberosSaid};
 use crate::base::{ConnId, Fatal};
+use crate::election::DialFailure;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
+use crate::peering::HostPort;
+
+use super::Start;
 
 /// Something that happened since the last turn.
 #[derive(Clone, Debug)]
@@ -42,10 +48,70 @@ pub enum Event<'a> {
     Taking {
         conn: ConnId,
     },
+    Peer(PeerEvent<'a>),
+    /// The history was recovered once more, as `Rebuild` asked.
+    Rebuilt(&'a Handover<Start>),
     /// Some connection has input left unread: timers that input would stop must wait.
     InputLeft,
     /// An operator asked the process to end.
     Shutdown,
+}
+
+/// Which of its ports a peer has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerPort {
+    Election,
+    Quorum,
+}
+
+/// What happens on links to peers. They are paused, sent to and closed as clients' are.
+#[derive(Clone, Copy, Debug)]
+pub enum PeerEvent<'a> {
+    /// Somebody has come. The link is read from now on.
+    Accepted {
+        link: ConnId,
+        port: PeerPort,
+        from: SocketAddr,
+    },
+    /// How a dial has ended; the link is read from now on.
+    Dialed {
+        dial: u64,
+        outcome: Result<ConnId, DialFailure>,
+    },
+    /// What a link said next, cut anywhere.
+    Bytes {
+        link: ConnId,
+        bytes: &'a [u8],
+    },
+    /// The link is gone, though nobody asked for that; its id will not be named again.
+    Closed {
+        link: ConnId,
+    },
+    /// So many bytes that were sent to the link wait to be taken. Told whenever that becomes or
+    /// ceases to be none, and when the peer has taken `PEER_TOLD_BYTES` of them.
+    Unsent {
+        link: ConnId,
+        bytes: usize,
+    },
+}
+
+/// Something too large to copy, taken once out of an event.
+pub struct Handover<T>(Cell<Option<Box<T>>>);
+
+impl<T> Handover<T> {
+    pub fn new(thing: T) -> Handover<T> {
+        Handover(Cell::new(Some(Box::new(thing))))
+    }
+
+    pub fn take(&self) -> Option<Box<T>> {
+        self.0.take()
+    }
+}
+
+impl<T> fmt::Debug for Handover<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handover")
+    }
 }
 
 /// Why a connection ended, for the log line and the counters.
@@ -92,6 +158,17 @@ pub enum Effect {
     /// Stop, or go on, accepting connections and reading from those that are there.
     PauseAll,
     ResumeAll,
+    /// Reach for a peer: the addresses in the order of preference, the first that answers counts.
+    /// Their names are looked up anew. `Dialed` says how it ended, within the time.
+    Dial {
+        dial: u64,
+        addresses: Vec<HostPort>,
+        within_ms: u64,
+    },
+    /// Its outcome is of no interest any more and is not told.
+    DropDial {
+        dial: u64,
+    },
     Storage(StorageCommand),
     Chore(ChoreCommand),
     /// For the thread that holds the Kerberos library.

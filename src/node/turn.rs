@@ -51,6 +51,7 @@ impl Node {
     fn on_event(&mut self, event: &Event<'_>, out: &mut Effects) {
         match event {
             Event::Storage(_) | Event::InputLeft => {}
+            Event::Peer(_) | Event::Rebuilt(_) => {}
             Event::Kerberos(said) => self.on_kerberos(said, out),
             Event::Accepted { conn, peer, secure, subject, .. } => {
                 self.count_plain(*peer, *secure);

@@ -44,6 +44,7 @@ impl Reactor {
                 Effect::Storage(command) => storage.send(command),
                 Effect::Chore(command) => storage.send_chore(command),
                 Effect::Kerberos(ask) => storage.ask_kerberos(ask),
+                Effect::Dial { .. } | Effect::DropDial { .. } => unimplemented!("peers"),
                 Effect::Finished => self.ended = Some(Ended::Finished),
                 Effect::Fatal(reason) => self.ended = Some(Ended::Fatal(reason)),
             }

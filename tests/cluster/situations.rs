@@ -37,6 +37,9 @@ impl Bench {
             wants_snapshot: false,
             mismatches: 0,
             txns_behind: 0,
+            accepted_epoch: 0,
+            current_epoch: 0,
+            is_lost: false,
             directory_kept_ms: u64::MAX,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
@@ -475,6 +478,8 @@ fn what_waited_for_the_log_is_taken_up_a_bounded_number_a_turn() {
     assert_eq!(appended(&bench), Some(limits::TAKEN_UP_PER_TURN as i64));
     assert!(bench.node.wants_turn(), "there is more to take up");
     bench.turn(&[]);
+    assert_eq!(appended(&bench), None, "what is taken up shares the sync behind the long one");
+    bench.sync();
     assert_eq!(appended(&bench), Some(10));
     bench.sync();
     assert!(bench.node.state().find(&format!("/n{}", waiting - 1)).is_some(), "all are applied");

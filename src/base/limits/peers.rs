@@ -44,6 +44,12 @@ pub const QUORUM_TOUCHES: usize = QUORUM_DATA_BYTES / 12;
 /// What a peer's link keeps of its buffer between two messages: most are shorter.
 pub const PEER_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Bytes sent to a peer that it has not taken: what is sent to a learner waits for room in this.
+pub const PEER_UNSENT_BYTES: usize = 1024 * 1024;
+
+/// A peer that has taken so many bytes makes room worth telling of.
+pub const PEER_TOLD_BYTES: usize = PEER_UNSENT_BYTES / 4;
+
 /// Voters of one configuration: who has acknowledged a proposal is a bit each in one word. More
 /// than nine are rarely useful, since each write waits for most of them.
 pub const VOTERS: usize = 64;

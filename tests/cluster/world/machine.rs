@@ -136,6 +136,9 @@ impl Machine {
             wants_snapshot: recovered.wants_snapshot,
             mismatches: recovered.mismatches,
             txns_behind: recovered.txns_behind,
+            accepted_epoch: recovered.accepted_epoch,
+            current_epoch: recovered.current_epoch,
+            is_lost: recovered.is_lost,
             directory_kept_ms: kept_ms,
         };
         self.log = Some(LogWriter::new(SimDisk::new(&self.files), &self.settings, last));
