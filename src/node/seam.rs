@@ -1,9 +1,9 @@
 //! The seam: what a node is told and what it asks for.
 
-use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use crate::auth::{KerberosAsk, KerberosSaid};
 use crate::base::{ConnId, Fatal};
@@ -96,15 +96,15 @@ pub enum PeerEvent<'a> {
 }
 
 /// Something too large to copy, taken once out of an event.
-pub struct Handover<T>(Cell<Option<Box<T>>>);
+pub struct Handover<T>(Mutex<Option<Box<T>>>);
 
 impl<T> Handover<T> {
     pub fn new(thing: T) -> Handover<T> {
-        Handover(Cell::new(Some(Box::new(thing))))
+        Handover(Mutex::new(Some(Box::new(thing))))
     }
 
     pub fn take(&self) -> Option<Box<T>> {
-        self.0.take()
+        self.0.lock().ok()?.take()
     }
 }
 
