@@ -369,6 +369,14 @@ pub struct Ensemble {
     pub reconfig_enabled: bool,
     pub commit_log_count: i32,
     pub snapshot_size_factor: f64,
+    pub member: Option<MemberConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberConfig {
+    pub me: crate::base::ServerId,
+    pub active: crate::members::Membership,
+    pub last_seen: Option<crate::members::Membership>,
 }
 
 impl Default for Ensemble {
@@ -380,6 +388,7 @@ impl Default for Ensemble {
             reconfig_enabled: false,
             commit_log_count: 500,
             snapshot_size_factor: 0.33,
+            member: None,
         }
     }
 }
