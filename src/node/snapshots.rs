@@ -233,12 +233,12 @@ impl Node {
                 out.push(Effect::Storage(StorageCommand::InstallSnapshot { ticket, zxid }));
                 self.snapshots.stage = Stage::AwaitInstalled { zxid, began, ticket };
             }
-            // The chore thread has let go of it, for want of space or at our wish.
-            (StorageEvent::SnapshotFailed { zxid, .. }, Stage::AwaitGivenUp { zxid: ours })
-                if zxid == ours =>
-            {
-                self.snapshots.stage = Stage::Idle;
+            // The chore thread has let go of it.
+            (StorageEvent::SnapshotAbandoned, stage @ Stage::AwaitGivenUp { .. }) => {
+                *stage = Stage::Idle;
             }
+            // It had failed before it heard of our wish.
+            (StorageEvent::SnapshotFailed { .. }, Stage::AwaitGivenUp { .. }) => {}
             (StorageEvent::SnapshotFailed { zxid, reason }, stage) => {
                 log::error!("Snapshot of 0x{zxid:x} failed: {reason}");
                 self.metrics.snapshot_error_count.one();

@@ -98,9 +98,10 @@ impl Node {
                 LearnerInput::ImageProgress { bytes: *bytes }
             }
             StorageEvent::SnapshotWritten { zxid } => LearnerInput::ImageWritten { zxid: *zxid },
-            StorageEvent::SnapshotFailed { zxid, .. } => {
+            StorageEvent::SnapshotFailed { zxid, .. } => LearnerInput::ImageFailed { zxid: *zxid },
+            StorageEvent::SnapshotAbandoned => {
                 member.gave_up_image = false;
-                LearnerInput::ImageFailed { zxid: *zxid }
+                return true;
             }
             _ => return false,
         };

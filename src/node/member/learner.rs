@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::{ConnId, Instant, SessionId, Zxid};
 use crate::peering::{HostPort, Splitter, Touch};
 use crate::state::StateLoader;
-use crate::zab::{LearnerRole, Ready};
+use crate::zab::{LearnerRole, Reads, Ready};
 
 use super::super::Origin;
 
@@ -32,4 +32,11 @@ pub(super) struct Learner {
     pub gone: Vec<Touch>,
     /// Sessions that came with a client, and their connections, until the leader has spoken.
     pub revalidating: BTreeMap<SessionId, ConnId>,
+}
+
+impl Learner {
+    /// The link is not read, and need not be left so.
+    pub fn could_read_on(&self) -> bool {
+        self.is_paused && self.role.reads() != Reads::Nothing
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::{ConnId, Instant, ServerId, Ticket, Zxid, limits};
 use crate::election::DialFailure;
-use crate::history::{SnapshotItem, StorageCommand};
+use crate::history::{ChoreCommand, SnapshotItem, StorageCommand};
 use crate::peering::{PacketBytes, Splitter, Touch};
 use crate::state::{NodeStat, State, StateLoader};
 use crate::zab::{
@@ -97,11 +97,17 @@ impl Node {
             LearnerOutput::Send(packet) => self.send_to_leader(&packet, out),
             LearnerOutput::AnswerPing { zxid, .. } => self.answer_leader_ping(zxid, out),
             LearnerOutput::Storage(command) => self.hand_over_learned(command, out),
-            LearnerOutput::Chore(command) => out.push(Effect::Chore(command)),
+            LearnerOutput::Chore(command) => {
+                let gives_up = command == ChoreCommand::SnapshotAbandon;
+                if let Some(member) = self.member.as_deref_mut() {
+                    member.gave_up_image |= gives_up;
+                }
+                out.push(Effect::Chore(command));
+            }
             LearnerOutput::SyncBegan { .. } => {}
             LearnerOutput::BeginImage { .. } => self.begin_image(),
             LearnerOutput::FinishImage { zxid } => self.finish_image(zxid),
-            LearnerOutput::Reload => out.push(Effect::Chore(crate::history::ChoreCommand::Rebuild)),
+            LearnerOutput::Reload => out.push(Effect::Chore(ChoreCommand::Rebuild)),
             LearnerOutput::Activate { config, .. } => {
                 if let Some(member) = self.member.as_deref_mut() {
                     member.ensemble.current = *config;
@@ -333,7 +339,6 @@ impl Node {
         let mut outputs = Vec::new();
         let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
         let left = learner.role.leave(turn);
-        member.gave_up_image |= learner.loader.is_some();
         if let Some(link) = learner.link {
             member.drop_use(link);
             out.push(Effect::Close { conn: link, after_flush: false });

@@ -139,7 +139,7 @@ impl Member {
     pub fn wants_turn(&self, storage: &StorageWait) -> bool {
         match &self.role {
             Role::Settling { .. } => storage.is_idle() && !self.gave_up_image,
-            Role::Learning(learner) => learner.has_more,
+            Role::Learning(learner) => learner.has_more || learner.could_read_on(),
             Role::Leading(leader) => leader.has_more,
             Role::AwaitRebuilt | Role::Looking => false,
         }
