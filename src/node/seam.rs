@@ -68,31 +68,16 @@ pub enum PeerPort {
 #[derive(Clone, Copy, Debug)]
 pub enum PeerEvent<'a> {
     /// Somebody has come. The link is read from now on.
-    Accepted {
-        link: ConnId,
-        port: PeerPort,
-        from: SocketAddr,
-    },
+    Accepted { link: ConnId, port: PeerPort, from: SocketAddr },
     /// How a dial has ended; the link is read from now on.
-    Dialed {
-        dial: u64,
-        outcome: Result<ConnId, DialFailure>,
-    },
+    Dialed { dial: u64, outcome: Result<ConnId, DialFailure> },
     /// What a link said next, cut anywhere.
-    Bytes {
-        link: ConnId,
-        bytes: &'a [u8],
-    },
+    Bytes { link: ConnId, bytes: &'a [u8] },
     /// The link is gone, though nobody asked for that; its id will not be named again.
-    Closed {
-        link: ConnId,
-    },
+    Closed { link: ConnId },
     /// So many bytes that were sent to the link wait to be taken. Told whenever that becomes or
     /// ceases to be none, and when the peer has taken `PEER_TOLD_BYTES` of them.
-    Unsent {
-        link: ConnId,
-        bytes: usize,
-    },
+    Unsent { link: ConnId, bytes: usize },
 }
 
 /// Something too large to copy, taken once out of an event.
