@@ -50,9 +50,6 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     if let Some(member) = &config.ensemble.member {
         files::replace(member.files_at_start())
             .map_err(|error| Fatal::InvalidInvocation(format!("Error processing {error}")))?;
-        let me = member.me.0;
-        let reason = format!("server.{me} is a member of an ensemble, which is not served yet");
-        return Err(Fatal::InvalidInvocation(reason));
     }
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
