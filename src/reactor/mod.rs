@@ -41,7 +41,7 @@ use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS, HANDSHAKES_PER_TURN}
 use crate::base::{Fatal, Instant, Now};
 use crate::config::Config;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
-use crate::node::{CloseReason, Effects, Event};
+use crate::node::{CloseReason, Effects, Event, Handover, Start};
 
 use clock::Clock;
 use deadlines::Deadlines;
@@ -86,6 +86,10 @@ pub trait Storage {
     /// Of servers that take Kerberos; the others ask nothing.
     fn ask_kerberos(&self, _: KerberosAsk) {}
     fn poll_kerberos(&self, _: &mut Vec<KerberosSaid>) {}
+    /// What came of `Rebuild`, told once.
+    fn poll_rebuilt(&self) -> Option<Start> {
+        None
+    }
 }
 
 /// Why the loop ended.
@@ -260,8 +264,11 @@ impl Reactor {
             storage.poll_events(&mut self.storage_events);
             storage.poll_kerberos(&mut self.kerberos_said);
 
+            let rebuilt = storage.poll_rebuilt().map(Handover::new);
+
             let mut events = recycle(spare);
             events.extend(self.storage_events.drain(..).map(Event::Storage));
+            events.extend(rebuilt.as_ref().map(Event::Rebuilt));
             self.peers.intake.events(&mut events);
             events.extend(self.kerberos_said.drain(..).map(Event::Kerberos));
             self.intake.events(&mut events);
