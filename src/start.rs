@@ -293,6 +293,11 @@ impl Storage for Threads {
         self.storage.poll_events(out);
     }
 
+    fn poll_rebuilt(&self) -> Option<Start> {
+        // Nothing is purged by it that was not before.
+        self.storage.poll_rebuilt().map(|recovered| start(recovered, u64::MAX))
+    }
+
     fn ask_kerberos(&self, ask: KerberosAsk) {
         // Only nodes that serve Kerberos ask.
         self.tickets.iter().for_each(|tickets| tickets.ask(ask.clone()));
