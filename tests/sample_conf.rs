@@ -1,14 +1,28 @@
 //! The sample `conf/zoo.cfg` names every key, and each of its lines can be taken as it stands.
 
-use zkd::config::{Config, ConfigError, Sources, SystemProperties};
+use zkd::config::{
+    Config, ConfigError, Ensemble, FileText, MemberSources, Sources, SystemProperties,
+};
 
 const SAMPLE: &str = include_str!("../conf/zoo.cfg");
 
+/// The members of an ensemble as the dynamic file has them.
+const TWO: &str = "server.1=127.0.0.1:2888:3888\nserver.2=127.0.0.1:2889:3889";
+
 fn parse(text: &str) -> Result<Config, ConfigError> {
-    let properties = SystemProperties::default();
-    let dynamic = Some(("zoo.cfg.dynamic", "server.1=127.0.0.1:2888:3888".as_bytes()));
-    let text = text.as_bytes();
-    Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties: &properties })
+    parse_beside(text, "server.1=127.0.0.1:2888:3888", MemberSources::default())
+}
+
+fn parse_member(text: &str) -> Result<Config, ConfigError> {
+    let my_id = FileText::Read(b"1");
+    let member = MemberSources { is_served: true, my_id, ..MemberSources::default() };
+    parse_beside(text, TWO, member)
+}
+
+fn parse_beside(text: &str, dynamic: &str, member: MemberSources) -> Result<Config, ConfigError> {
+    let properties = &SystemProperties::default();
+    let (text, dynamic) = (text.as_bytes(), Some(("zoo.cfg.dynamic", dynamic.as_bytes())));
+    Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties, member })
 }
 
 /// Every commented key with what its comment says of it.
@@ -53,6 +67,30 @@ fn every_key_uncommented_alone_does_what_its_comment_says() {
                 assert!(lines.is_empty() || (alone && lines.len() == 1), "{key}: {lines:?}");
             }
         }
+    }
+}
+
+#[test]
+fn what_an_ensemble_reads_earns_a_member_no_line() {
+    let limits = "initLimit=10\nsyncLimit=5";
+    let pointer = format!("{SAMPLE}\n{limits}\ndynamicConfigFile=zoo.cfg.dynamic\n");
+    let plain = parse_member(&pointer).expect("a member");
+    let member = plain.ensemble.member.as_ref().expect("one of two");
+    assert_eq!((member.me.0, member.active.voters().count()), (1, 2));
+    assert_eq!(plain.warnings.len(), 1, "two are few: {:?}", plain.warnings);
+    let of_members: Vec<_> =
+        keys().into_iter().filter(|(_, said)| said.contains("For members")).collect();
+    assert!(of_members.len() > 25, "{}", of_members.len());
+    for (key, _) in of_members {
+        let name = key.split('=').next().expect("a name");
+        let other = if key.ends_with("=true") { "false" } else { "true" };
+        let other = if key.ends_with("=yes") { "no" } else { other };
+        let is_word = ["=true", "=false", "=yes"].iter().any(|end| key.ends_with(end));
+        let line = if is_word { format!("{name}={other}") } else { key.clone() };
+        let config = parse_member(&format!("{pointer}{line}\n")).expect(&line);
+        assert_eq!(config.warnings, plain.warnings, "{line}");
+        let without = |of: &Config| Ensemble { member: None, ..of.ensemble.clone() };
+        assert_eq!(without(&config) != without(&plain), is_word, "{line}");
     }
 }
 
