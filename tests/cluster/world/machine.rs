@@ -139,6 +139,7 @@ impl Machine {
             accepted_epoch: recovered.accepted_epoch,
             current_epoch: recovered.current_epoch,
             is_lost: recovered.is_lost,
+            snapshot: Some(recovered.snapshot_zxid),
             directory_kept_ms: kept_ms,
         };
         self.log = Some(LogWriter::new(SimDisk::new(&self.files), &self.settings, last));
@@ -340,8 +341,10 @@ impl Machine {
                 chores.make_spare();
             }
             for _ in 0..4 {
-                let Some(command) = self.chore_queue.pop_front() else { break };
-                chores.execute(&command, &mut self.events);
+                match self.chore_queue.pop_front() {
+                    Some(command) => chores.execute(&command, &mut self.events),
+                    None => chores.go_on(&mut self.events),
+                }
             }
         }
     }
