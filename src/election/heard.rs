@@ -7,7 +7,8 @@ use super::ballots::{Ballot, Ballots};
 use super::fast::{Election, ElectionOutput, Phase};
 
 impl Election {
-    /// A server has spoken. Who it is, its link has said.
+    /// A server has spoken. Who it is, its link has said, and what it is, each of its words: who
+    /// does not say that it is kin is waited for.
     pub fn handle_notification(
         &mut self,
         now: Instant,
@@ -24,11 +25,14 @@ impl Election {
             out.push(ElectionOutput::Tell { to: from, notification });
             return;
         }
-        let is_vote = heard.state == PeerState::Looking
-            && self.electorate.is_voter(heard.vote.leader)
-            && !matches!(self.phase, Phase::Quorum { .. } | Phase::BetterVote { .. });
-        if is_vote {
-            self.unheard.insert(from, heard.vote);
+        if heard.is_kin {
+            self.kin.insert(from);
+        } else {
+            self.kin.remove(&from);
+        }
+        let counts = matches!(self.phase, Phase::Quorum { .. } | Phase::BetterVote { .. });
+        if heard.state == PeerState::Looking && !counts {
+            self.unheard.insert(from);
         } else {
             self.unheard.remove(&from);
         }
@@ -93,7 +97,7 @@ impl Election {
         }
     }
 
-    pub(super) fn on_looking(
+    fn on_looking(
         &mut self,
         now: Instant,
         from: ServerId,
