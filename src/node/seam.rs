@@ -1,9 +1,9 @@
 //! The seam: what a node is told and what it asks for.
 
-use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use crate::auth::{KerberosAsk, KerberosSaid};
 use crate::base::{ConnId, Fatal};
@@ -95,16 +95,16 @@ pub enum PeerEvent<'a> {
     },
 }
 
-/// Something too large to copy, taken once out of an event.
-pub struct Handover<T>(Cell<Option<Box<T>>>);
+/// Something too large to copy, taken once out of an event. Nobody ever waits for its lock.
+pub struct Handover<T>(Mutex<Option<Box<T>>>);
 
 impl<T> Handover<T> {
     pub fn new(thing: T) -> Handover<T> {
-        Handover(Cell::new(Some(Box::new(thing))))
+        Handover(Mutex::new(Some(Box::new(thing))))
     }
 
     pub fn take(&self) -> Option<Box<T>> {
-        self.0.take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
