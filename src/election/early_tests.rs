@@ -157,3 +157,22 @@ fn a_better_vote_of_an_older_round_is_waited_for_before_leading() {
     bench.hear(3, Looking, vote(3, 0x600, 5, 4));
     assert_eq!(bench.election.proposal(), vote(3, 0x600, 5, 4));
 }
+
+#[test]
+fn who_has_started_again_before_the_role_was_taken_up_is_waited_for() {
+    let (agreed, better) = (vote(2, 0x500, 4, 4), vote(5, 0x600, 4, 4));
+    let mut bench = Bench::voter(1, 5, 0x500, 4);
+    bench.kin(&[2, 3, 4, 5]);
+    bench.reach(5, Reach::Refused);
+    bench.hear(2, Looking, agreed);
+    bench.hear(3, Looking, agreed);
+    let out = bench.hear(4, Looking, agreed);
+    assert_eq!(decided(&out).map(|outcome| outcome.role), Some(Following));
+    // It has forgotten its vote, and hears of the leader to be.
+    let out = bench.hear(3, Looking, vote(3, 0x500, 1, 4));
+    assert_eq!(told(&out, Following, agreed), [3]);
+    let out = bench.hear(5, Looking, better);
+    assert_eq!((&out[0], decided(&out)), (&Reopened, None));
+    assert_eq!(decided(&bench.hear(2, Looking, better)), None, "it may have a better one");
+    assert!(decided(&bench.hear(3, Looking, better)).is_some());
+}

@@ -80,6 +80,18 @@ impl Election {
         }
     }
 
+    /// Where a looking voter stands to this round: behind it, in it, or gone on from it.
+    fn note_round(&mut self, from: ServerId, vote: &Vote) {
+        if vote.election_epoch < self.round {
+            self.behind.insert(from);
+        } else {
+            self.behind.remove(&from);
+        }
+        if vote.election_epoch > self.round {
+            self.ballots.remove(from);
+        }
+    }
+
     fn on_word(
         &mut self,
         now: Instant,
@@ -252,6 +264,11 @@ impl Election {
             return;
         }
         let vote = heard.vote;
+        if heard.state == PeerState::Looking {
+            // It looks in another round than the one it voted in: if this opens again, its vote of
+            // then is nobody's.
+            self.note_round(from, &vote);
+        }
         let is_open = heard.state == PeerState::Looking
             && self.electorate.is_voter(vote.leader)
             && vote.election_epoch >= self.round;
