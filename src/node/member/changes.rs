@@ -20,7 +20,9 @@ impl Member {
         place: ConfigPlace,
     ) -> Vec<(String, Option<Bytes>)> {
         let (written, files) = match place {
-            ConfigPlace::LastSeen => (&mut self.seen_version, self.placed.files_of_last_seen(config)),
+            ConfigPlace::LastSeen => {
+                (&mut self.seen_version, self.placed.files_of_last_seen(config))
+            }
             ConfigPlace::Active => (&mut self.active_version, self.placed.files_of_active(config)),
         };
         if !self.ensemble.reconfig_enabled || config.version <= *written {
@@ -36,7 +38,8 @@ impl Member {
         if let Some(suggested) = suggested {
             return suggested != leader;
         }
-        let voter = |of: &Membership| of.members.get(&leader).filter(|_| of.is_voter(leader)).cloned();
+        let voter =
+            |of: &Membership| of.members.get(&leader).filter(|_| of.is_voter(leader)).cloned();
         match (voter(&self.ensemble.current), voter(new)) {
             (Some(before), Some(after)) => !before.has_same_quorum_address(&after),
             _ => true,

@@ -28,6 +28,7 @@ use crate::zab::{Ensemble, Leading, Progress, Ring, Tail};
 use super::Node;
 use super::seam::{Effect, Effects};
 use super::storage_wait::StorageWait;
+use super::upkeep::Reaper;
 use leader::Leader;
 use leading::has_no_zxid;
 use learner::Learner;
@@ -304,6 +305,7 @@ impl Node {
         self.sessions.clear();
         self.prepare.clear();
         self.give_up_snapshot(out);
+        self.reaper = Reaper::new(&self.settings, self.now.mono);
         let Some(member) = self.member.as_deref_mut() else { return };
         let places: Vec<ConnId> = member.uses.keys().copied().collect();
         for link in places {
