@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::base::ConnId;
 use crate::history::{ChoreCommand, StorageEvent};
-use crate::zab;
+use crate::zab::{self, Ring};
 
 use super::super::Node;
 use super::super::seam::{Effect, Effects};
@@ -57,6 +57,9 @@ impl Node {
             }
             StorageEvent::CutAt { ticket, kept } => {
                 let (ticket, kept) = (*ticket, *kept);
+                if let Some(member) = self.member.as_deref_mut() {
+                    member.ring = Some(Ring::new(kept));
+                }
                 self.tell_learner(LearnerInput::CutAt { ticket, kept }, out);
             }
             StorageEvent::LogProbed { reader, place } => self.on_log_probed(*reader, *place, out),

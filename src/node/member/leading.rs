@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::base::{ConnId, Ticket, Zxid, limits};
-use crate::history::{ChoreCommand, FRAME_HEAD_BYTES, LogPlace, StorageCommand, frame_length};
+use crate::history::{ChoreCommand, LogPlace, StorageCommand};
 use crate::peering::{Packet, PacketBytes, Splitter};
 use crate::zab::{
     self, Ended, Leadership, Leading, Output, Passed, Place, Probed, Recent, Ring, Start, Summary,
@@ -13,7 +13,7 @@ use crate::zab::{
 use super::super::seam::{Effect, Effects};
 use super::super::{Node, Origin};
 use super::leader::Leader;
-use super::{Role, Use, entry_of};
+use super::{Role, Use, entries, entry_of};
 
 impl Node {
     pub(super) fn begin_leading(&mut self, out: &mut Effects) {
@@ -242,14 +242,8 @@ impl Node {
         let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
             return;
         };
-        let (mut at, mut zxid) = (0, *first);
-        while at < bytes.len() {
-            let head = bytes[at..].first_chunk().expect("a record has a head");
-            let length = frame_length(head, u64::MAX).expect("this server has framed it");
-            let end = at + length;
-            let entry = at + FRAME_HEAD_BYTES..end - 1;
-            leader.leadership.propose(zxid, bytes.slice(entry));
-            (at, zxid) = (end, Zxid(zxid.0 + 1));
+        for (zxid, entry) in (first.0..).map(Zxid).zip(entries(bytes)) {
+            leader.leadership.propose(zxid, entry);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::peering::{PacketBytes, Splitter, Touch};
 use crate::state::{NodeStat, State, StateLoader};
 use crate::zab::{
     BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerStorage, LearnerTurn,
-    Left, Reads, Standing, Tail, ToLeader, write_ping_answer,
+    Left, Reads, Ring, Standing, Tail, ToLeader, write_ping_answer,
 };
 
 use super::super::seam::{Effect, Effects};
@@ -25,7 +25,9 @@ impl Node {
         let addresses: Vec<_> =
             line.iter().flat_map(|line| line.quorum_addresses()).map(dialable).collect();
         let tail = std::mem::take(&mut member.tail);
-        member.ring = None;
+        let last = tail.logged();
+        member.ring = member.ring.take().filter(|ring| ring.last() == last);
+        member.ring.get_or_insert_with(|| Ring::new(last));
         let standing = Standing {
             accepted_epoch: member.accepted_epoch,
             current_epoch: member.current_epoch,

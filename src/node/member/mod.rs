@@ -17,10 +17,12 @@ mod voting;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
+
 use crate::base::{ConnId, Instant, ServerId, Zxid, limits};
 use crate::config::MemberConfig;
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
-use crate::history::{ChoreCommand, StorageCommand};
+use crate::history::{ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length, record_zxid};
 use crate::members::Role as Kind;
 use crate::proto::Entry;
 use crate::zab::{Ensemble, Leading, Progress, Ring, Tail};
@@ -34,7 +36,7 @@ use leading::has_no_zxid;
 use learner::Learner;
 use links::{DialFor, Use};
 pub(super) use requests::Wanted;
-use settings::MemberSettings;
+use settings::{MemberSettings, on_disk, replay_until};
 
 /// What a server that is asked is, by the name that operators know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,16 @@ impl Member {
         self.last_dial += 1;
         self.dials.insert(self.last_dial, what);
         self.last_dial
+    }
+
+    /// What a learner logs is what it will feed others from, should it lead next.
+    fn remember(&mut self, records: &Bytes) {
+        let Some(ring) = &mut self.ring else { return };
+        for entry in entries(records) {
+            if let Some(zxid) = record_zxid(&entry) {
+                ring.push(zxid, entry);
+            }
+        }
     }
 
     fn leader(&mut self) -> Option<&mut Leader> {
@@ -277,12 +289,13 @@ impl Node {
         if member.rebuilding > 0 || !is_wanted {
             return;
         }
+        member.on_disk = on_disk(&start);
+        member.is_lost = start.is_lost;
+        let until = replay_until(&start);
         self.state = start.state;
         self.prepare.clear();
         self.snapshots.last = start.snapshot;
-        let tail = Tail::new(self.state.last_zxid(), start.tail, start.replay_until);
-        member.on_disk = start.last_logged;
-        member.is_lost = start.is_lost;
+        let tail = Tail::new(self.state.last_zxid(), start.tail, until);
         match &mut member.role {
             Role::AwaitRebuilt => {
                 member.tail = tail;
@@ -333,10 +346,17 @@ impl Node {
                 StorageCommand::WriteEpoch { file: EpochFile::Current, epoch, .. } => {
                     member.current_epoch = *epoch;
                 }
-                StorageCommand::Append { last, .. } => member.on_disk = member.on_disk.max(*last),
+                StorageCommand::Append { last, bytes, .. } => {
+                    member.on_disk = member.on_disk.max(*last);
+                    member.remember(bytes);
+                }
                 StorageCommand::InstallSnapshot { zxid, .. } => {
                     member.on_disk = member.on_disk.max(*zxid);
+                    member.ring = Some(Ring::new(*zxid));
                     self.snapshots.last = Some(*zxid);
+                }
+                StorageCommand::Truncate { .. } | StorageCommand::CutAbove { .. } => {
+                    member.ring = None;
                 }
                 StorageCommand::MarkLost { .. } => member.is_lost = true,
                 StorageCommand::ClearLost { .. } => member.is_lost = false,
@@ -345,6 +365,18 @@ impl Node {
         }
         out.push(Effect::Storage(command));
     }
+}
+
+/// The entries of whole records that this server has framed.
+fn entries(records: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let head = records.get(at..)?.first_chunk()?;
+        let length = frame_length(head, u64::MAX).expect("this server has framed it");
+        let entry = at + FRAME_HEAD_BYTES..at + length - 1;
+        at += length;
+        Some(records.slice(entry))
+    })
 }
 
 /// Txns that were logged, as the tail holds them.

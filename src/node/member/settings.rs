@@ -88,7 +88,7 @@ impl Member {
         let mut meant = Vec::new();
         mesh.adopt(now, peers(&ensemble), &mut meant);
         let applied = start.state.last_zxid();
-        let tail = Tail::new(applied, std::mem::take(&mut start.tail), start.replay_until);
+        let tail = Tail::new(applied, std::mem::take(&mut start.tail), replay_until(start));
         let zxid = if start.is_lost { Zxid::NONE } else { tail.logged() };
         let standing = Standing { zxid, peer_epoch: start.current_epoch };
         let voting = ElectionSettings {
@@ -114,7 +114,7 @@ impl Member {
             role: Role::Settling { rebuilds: false },
             accepted_epoch: start.accepted_epoch.max(start.current_epoch),
             current_epoch: start.current_epoch,
-            on_disk: start.last_logged,
+            on_disk: on_disk(start),
             is_lost: start.is_lost,
             wants_image: false,
             tail,
@@ -124,6 +124,18 @@ impl Member {
             rebuilding: 0,
         }))
     }
+}
+
+/// Up to where txns may be in the recovered state in part. Where nothing lies behind an image that
+/// was taken while txns were applied, those that come before NEWLEADER may be, too.
+pub(super) fn replay_until(start: &Start) -> Zxid {
+    let is_open = start.replay_until >= start.last_logged;
+    if is_open { Zxid(i64::MAX) } else { start.replay_until }
+}
+
+/// What an image has to remove from the disk lies up to here. What is damaged may hold anything.
+pub(super) fn on_disk(start: &Start) -> Zxid {
+    if start.is_lost { Zxid(i64::MAX) } else { start.last_logged }
 }
 
 /// Where this server is reached for elections, as the configuration writes it.
