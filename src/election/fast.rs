@@ -109,11 +109,13 @@ pub struct Election {
     pub(super) late: BTreeSet<ServerId>,
     /// Who looks in an older round and was called into this one.
     pub(super) behind: BTreeSet<ServerId>,
-    /// What voters last said who looked while this server did not.
-    pub(super) unheard: BTreeMap<ServerId, Vote>,
+    /// Voters that looked when they were last heard, while this server did not.
+    pub(super) unheard: BTreeSet<ServerId>,
     reach: BTreeMap<ServerId, Reach>,
-    /// Servers known to decide as early as this one.
-    kin: BTreeSet<ServerId>,
+    /// Voters that have said on their last link that they decide as early as this server. The
+    /// next link may be another program's under the same id, so it begins without that. Between
+    /// the two it counts still: then nobody is there who could take his time.
+    pub(super) kin: BTreeSet<ServerId>,
 }
 
 impl Election {
@@ -138,7 +140,7 @@ impl Election {
             established: Ballots::default(),
             late: BTreeSet::new(),
             behind: BTreeSet::new(),
-            unheard: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             reach: BTreeMap::new(),
             kin: BTreeSet::new(),
         }
@@ -153,14 +155,8 @@ impl Election {
         self.forget_votes();
         let pause_ms = self.settings.min_interval_ms;
         self.phase = Phase::Quorum { resend: now.plus_ms(pause_ms), pause_ms };
+        self.ask_unheard(out);
         self.tell_everybody(out);
-        // A Java server that has told its vote does not tell it again for being told a worse one
-        // of its own round.
-        for (from, vote) in std::mem::take(&mut self.unheard) {
-            if vote.election_epoch >= self.round {
-                self.on_looking(now, from, vote, out);
-            }
-        }
         self.count(now, out);
     }
 
@@ -208,11 +204,11 @@ impl Election {
         }
         let voters = self.electorate.voters();
         self.reach.retain(|server, _| voters.contains(server));
-        self.unheard.retain(|server, _| voters.contains(server));
+        self.unheard.retain(|server| voters.contains(server));
         self.kin.retain(|server| voters.contains(server));
     }
 
-    /// How the mesh stands to a server.
+    /// How the mesh stands to a server. Of a new link it must be told before what is heard on it.
     pub fn handle_reach(
         &mut self,
         now: Instant,
@@ -220,7 +216,9 @@ impl Election {
         reach: Reach,
         out: &mut Vec<ElectionOutput>,
     ) {
-        if reach != Reach::Linked {
+        if reach == Reach::Linked {
+            self.kin.remove(&server);
+        } else {
             // It says it again where a link begins.
             self.unheard.remove(&server);
         }
@@ -228,23 +226,6 @@ impl Election {
             self.reach.insert(server, reach);
             self.count(now, out);
         }
-    }
-
-    /// Whether a voter is known to decide as early as this server. Unsaid, it is not: a Java
-    /// server takes its time in any case, and is given it.
-    pub fn handle_kin(
-        &mut self,
-        now: Instant,
-        server: ServerId,
-        kin: bool,
-        out: &mut Vec<ElectionOutput>,
-    ) {
-        if kin && self.electorate.is_voter(server) {
-            self.kin.insert(server);
-        } else {
-            self.kin.remove(&server);
-        }
-        self.count(now, out);
     }
 
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<ElectionOutput>) {
@@ -378,16 +359,17 @@ impl Election {
     }
 
     /// Whether no better vote can be on its way: every other voter has voted in this round, or is
-    /// down and nobody listens where it was. Those who are not settled must be known to decide as
-    /// early as this server, or it would only find their doors closed.
+    /// down and nobody listens where it was. Those who are not settled must have said that they
+    /// decide as early as this server: it would only find the doors of a Java server closed, which
+    /// takes its time in any case and is given it.
     fn waits_for_nobody(&self) -> bool {
         let others = self.others();
         others.iter().all(|other| {
             let ballot = self.ballots.of(*other);
             let settled = ballot.is_some_and(|ballot| ballot.state != PeerState::Looking);
             let refused = self.reach.get(other) == Some(&Reach::Refused);
-            let is_early = self.kin.contains(other) && !self.behind.contains(other);
-            settled || (is_early && (ballot.is_some() || refused))
+            let voted = ballot.is_some() && !self.behind.contains(other);
+            settled || (self.kin.contains(other) && (voted || refused))
         })
     }
 
@@ -455,6 +437,20 @@ impl Election {
         out.push(ElectionOutput::Restate(speaks.then(|| self.settled_word())));
     }
 
+    /// Asks for the votes that were told while nobody counted them. A Java server does not tell its
+    /// vote again for being told a worse one of its own round, but it answers whoever is behind.
+    /// What it had told is not taken for its vote: who has found a leader since does not say so.
+    fn ask_unheard(&mut self, out: &mut Vec<ElectionOutput>) {
+        let behind = Vote { election_epoch: i64::MIN, ..self.proposal };
+        let word = self.word(PeerState::Looking, behind);
+        for to in std::mem::take(&mut self.unheard) {
+            // Kin answer the first vote they hear of in a round.
+            if !self.kin.contains(&to) {
+                out.push(ElectionOutput::Tell { to, notification: word.clone() });
+            }
+        }
+    }
+
     /// Tells all voters whom this server votes for.
     pub(super) fn tell_everybody(&self, out: &mut Vec<ElectionOutput>) {
         let word = self.proposal_word();
@@ -481,7 +477,7 @@ impl Election {
 
     fn word(&self, state: PeerState, vote: Vote) -> Notification {
         let config = Some(self.electorate.config.clone());
-        Notification { state, vote, version: Notification::VERSION, config }
+        Notification { state, vote, version: Notification::VERSION, config, is_kin: true }
     }
 
     fn others(&self) -> BTreeSet<ServerId> {

@@ -1,5 +1,7 @@
 //! The rules of the election, one by one.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::base::{Instant, ServerId, Zxid};
@@ -28,14 +30,16 @@ pub fn vote(leader: i64, zxid: i64, election_epoch: i64, peer_epoch: i64) -> Vot
 
 pub fn word(state: PeerState, vote: Vote) -> Notification {
     let config = Some(Bytes::from_static(CONFIG));
-    Notification { state, vote, version: 2, config }
+    Notification { state, vote, version: 2, config, is_kin: false }
 }
 
 /// One server and what it has said; its clock moves by hand.
-struct Bench {
-    election: Election,
-    now: Instant,
-    out: Vec<ElectionOutput>,
+pub(super) struct Bench {
+    pub election: Election,
+    pub now: Instant,
+    pub out: Vec<ElectionOutput>,
+    /// Who says so with every word.
+    pub kin: BTreeSet<i64>,
 }
 
 impl Bench {
@@ -47,20 +51,21 @@ impl Bench {
             max_interval_ms: 60_000,
         };
         let election = Election::new(settings, electorate, standing);
-        let mut bench = Bench { election, now: Instant(7), out: Vec::new() };
+        let mut bench = Bench { election, now: Instant(7), out: Vec::new(), kin: BTreeSet::new() };
         bench.election.start(bench.now, standing, &mut bench.out);
         bench
     }
 
     /// A voter of so many, numbered from one, with a last zxid and an epoch.
-    fn voter(me: i64, of: i64, zxid: i64, peer_epoch: i64) -> Bench {
+    pub fn voter(me: i64, of: i64, zxid: i64, peer_epoch: i64) -> Bench {
         let voters: Vec<i64> = (1..=of).collect();
         let standing = Standing { zxid: Zxid(zxid), peer_epoch };
         Bench::new(me, electorate(majority(&voters), None), false, standing)
     }
 
-    fn hear(&mut self, from: i64, state: PeerState, vote: Vote) -> Vec<ElectionOutput> {
-        self.hear_word(from, word(state, vote))
+    pub fn hear(&mut self, from: i64, state: PeerState, vote: Vote) -> Vec<ElectionOutput> {
+        let is_kin = self.kin.contains(&from);
+        self.hear_word(from, Notification { is_kin, ..word(state, vote) })
     }
 
     fn hear_word(&mut self, from: i64, word: Notification) -> Vec<ElectionOutput> {
@@ -70,19 +75,21 @@ impl Bench {
         std::mem::take(&mut self.out)
     }
 
-    fn reach(&mut self, server: i64, reach: Reach) -> Vec<ElectionOutput> {
+    pub fn reach(&mut self, server: i64, reach: Reach) -> Vec<ElectionOutput> {
         self.out.clear();
         self.election.handle_reach(self.now, ServerId(server), reach, &mut self.out);
         std::mem::take(&mut self.out)
     }
 
-    fn kin(&mut self, servers: &[i64]) {
+    /// These are kin, and have said it by a word that says nothing else.
+    pub fn kin(&mut self, servers: &[i64]) {
         for server in servers {
-            self.election.handle_kin(self.now, ServerId(*server), true, &mut self.out);
+            self.kin.insert(*server);
+            assert!(self.hear(*server, Observing, vote(*server, 0, 0, 0)).is_empty());
         }
     }
 
-    fn confirm(&mut self) -> Vec<ElectionOutput> {
+    pub fn confirm(&mut self) -> Vec<ElectionOutput> {
         self.out.clear();
         self.election.confirm(&mut self.out);
         self.election.check();
@@ -90,7 +97,7 @@ impl Bench {
     }
 
     /// Lets time pass until the next timer is due, at most so long.
-    fn wait(&mut self, ms: u64) -> Vec<ElectionOutput> {
+    pub fn wait(&mut self, ms: u64) -> Vec<ElectionOutput> {
         self.out.clear();
         let until = self.now.plus_ms(ms);
         while let Some(due) = self.election.next_timeout().filter(|due| *due <= until) {
@@ -103,7 +110,7 @@ impl Bench {
     }
 }
 
-fn told(out: &[ElectionOutput], state: PeerState, vote: Vote) -> Vec<i64> {
+pub(super) fn told(out: &[ElectionOutput], state: PeerState, vote: Vote) -> Vec<i64> {
     let same = |told: &Notification| told.state == state && told.vote == vote;
     out.iter()
         .filter_map(|output| match output {
@@ -117,7 +124,7 @@ fn says_nothing(out: &[ElectionOutput]) -> bool {
     out.iter().all(|output| matches!(output, Restate(_)))
 }
 
-fn decided(out: &[ElectionOutput]) -> Option<&Outcome> {
+pub(super) fn decided(out: &[ElectionOutput]) -> Option<&Outcome> {
     out.iter().find_map(|output| match output {
         Decided(outcome) => Some(outcome),
         _ => None,
@@ -281,7 +288,8 @@ fn settled_votes_of_two_epochs_disagree_unless_one_is_of_an_old_version() {
     bench.hear(2, Following, old);
     assert_eq!(decided(&bench.hear(3, Leading, new)), None);
     let mut bench = Bench::voter(1, 3, 0x500, 4);
-    let oldest = Notification { state: Following, vote: old, version: 0, config: None };
+    let (state, version, is_kin) = (Following, 0, false);
+    let oldest = Notification { state, vote: old, version, config: None, is_kin };
     bench.hear_word(2, oldest.clone());
     assert!(decided(&bench.hear(3, Leading, new)).is_some());
     // Two old ones are of one mind about epochs again.
@@ -434,6 +442,7 @@ fn a_looking_server_reports_a_newer_configuration() {
         vote: vote(1, 1, 1, 1),
         version,
         config: Some(Bytes::from_static(text)),
+        is_kin: false,
     };
     let mut bench = Bench::voter(2, 3, 0x500, 4);
     let out = bench.hear_word(9, with(b"server.9=b:1:2:participant\nversion=1f", 2));
@@ -455,114 +464,6 @@ fn a_lone_voter_leads_at_once() {
     assert_eq!(decided(&bench.out).map(|outcome| outcome.role), Some(Leading));
     assert_eq!(told(&bench.confirm(), Leading, vote(1, 0x500, 1, 4)), [0i64; 0]);
     assert_eq!(bench.election.state(), Leading);
-}
-
-#[test]
-fn the_wait_is_left_out_when_every_voter_has_voted_and_is_kin() {
-    let own = vote(3, 0x500, 1, 4);
-    let mut bench = Bench::voter(3, 3, 0x500, 4);
-    bench.kin(&[1, 2]);
-    assert_eq!(decided(&bench.hear(2, Looking, own)), None, "one may have a better vote");
-    // One that was made before it heard of a better one will do as well.
-    assert!(decided(&bench.hear(1, Looking, vote(1, 0x400, 1, 4))).is_some());
-}
-
-#[test]
-fn a_java_voter_is_waited_for_whatever_it_says() {
-    let own = vote(3, 0x500, 1, 4);
-    let mut bench = Bench::voter(3, 3, 0x500, 4);
-    bench.kin(&[2]);
-    bench.hear(2, Looking, own);
-    assert_eq!(decided(&bench.hear(1, Looking, own)), None);
-    assert_eq!(decided(&bench.reach(1, Reach::Refused)), None);
-    bench.kin(&[1]);
-    assert!(decided(&bench.out).is_some());
-    // One that has settled takes no time any more.
-    let mut bench = Bench::voter(1, 3, 0x500, 4);
-    bench.kin(&[2]);
-    assert_eq!(decided(&bench.hear(2, Looking, vote(2, 0x500, 1, 4))), None);
-    assert!(decided(&bench.hear(3, Following, vote(2, 0x500, 1, 4))).is_some());
-}
-
-#[test]
-fn a_voter_that_is_down_is_not_waited_for_once_nobody_listens_there() {
-    let own = vote(2, 0x500, 1, 4);
-    let cases = [(Reach::Unknown, false), (Reach::Linked, false), (Reach::Refused, true)];
-    for (reach, is_final) in cases {
-        let mut bench = Bench::voter(2, 3, 0x500, 4);
-        bench.kin(&[1, 3]);
-        bench.reach(3, Reach::Linked);
-        assert_eq!(decided(&bench.hear(1, Looking, own)), None);
-        let out = bench.reach(3, reach);
-        assert_eq!(decided(&out).is_some(), is_final, "{reach:?}");
-        assert!(is_final || decided(&bench.wait(200)).is_some());
-    }
-}
-
-#[test]
-fn a_voter_called_into_the_round_is_waited_for() {
-    let own = vote(3, 0x500, 2, 4);
-    let mut bench = Bench::voter(3, 3, 0x500, 4);
-    bench.kin(&[1, 2]);
-    bench.hear(1, Looking, vote(1, 1, 2, 4));
-    // It has voted in this round and started again since, in its first.
-    bench.hear(1, Looking, vote(1, 0x900, 1, 4));
-    assert_eq!(decided(&bench.hear(2, Looking, own)), None);
-    bench.hear(1, Looking, vote(1, 0x900, 2, 4));
-    assert_eq!(bench.election.proposal(), vote(1, 0x900, 2, 4));
-}
-
-#[test]
-fn a_better_vote_before_the_role_is_taken_up_opens_the_election_again() {
-    let better = vote(3, 0x600, 1, 4);
-    for me in [2, 1] {
-        let mut bench = Bench::voter(me, 3, 0x500, 4);
-        let (other, agreed) = (3 - me, vote(2, 0x500, 1, 4));
-        bench.kin(&[1, 2, 3]);
-        bench.reach(3, Reach::Refused);
-        let role = if me == 2 { Leading } else { Following };
-        let out = bench.hear(other, Looking, agreed);
-        assert_eq!(decided(&out).map(|outcome| outcome.role), Some(role));
-        let out = bench.hear(3, Looking, better);
-        assert_eq!(out[0], Reopened);
-        assert_eq!(told(&out, Looking, better), [other, 3]);
-        assert_eq!(decided(&out).map(|outcome| outcome.role), Some(Following));
-    }
-}
-
-#[test]
-fn nothing_opens_it_again_once_the_role_is_taken_up_or_the_leader_leads() {
-    let better = vote(3, 0x600, 1, 4);
-    let mut bench = Bench::voter(2, 3, 0x500, 4);
-    bench.hear(1, Looking, vote(2, 0x500, 1, 4));
-    bench.wait(200);
-    bench.confirm();
-    let out = bench.hear(3, Looking, better);
-    assert_eq!(told(&out, Leading, vote(2, 0x500, 1, 4)), [3]);
-    assert!(!out.contains(&Reopened));
-    let mut bench = Bench::voter(1, 3, 0x500, 4);
-    bench.hear(2, Looking, vote(2, 0x500, 1, 4));
-    bench.wait(200);
-    bench.hear(2, Leading, vote(2, 0x500, 1, 4));
-    let out = bench.hear(3, Looking, better);
-    assert_eq!(told(&out, Following, vote(2, 0x500, 1, 4)), [3]);
-}
-
-#[test]
-fn a_better_vote_of_an_older_round_is_waited_for_before_leading() {
-    let mut bench = Bench::voter(2, 3, 0x500, 4);
-    bench.kin(&[1, 3]);
-    bench.hear(1, Looking, vote(1, 1, 5, 1));
-    bench.reach(3, Reach::Refused);
-    assert!(decided(&bench.hear(1, Looking, vote(2, 0x500, 5, 4))).is_some());
-    let out = bench.hear(3, Looking, vote(3, 0x600, 1, 4));
-    assert_eq!((&out[1], decided(&out)), (&Reopened, None));
-    assert_eq!(told(&out, Looking, vote(2, 0x500, 5, 4)), [3]);
-    // It comes in this round, or else it was not worth waiting for.
-    assert_eq!(decided(&bench.wait(199)), None);
-    assert!(decided(&bench.wait(1)).is_some());
-    bench.hear(3, Looking, vote(3, 0x600, 5, 4));
-    assert_eq!(bench.election.proposal(), vote(3, 0x600, 5, 4));
 }
 
 #[test]
@@ -588,7 +489,46 @@ fn without_a_role_a_server_says_nothing_to_voters_until_it_starts() {
     assert!(bench.hear(1, Looking, vote(1, 1, 9, 9)).is_empty());
     assert_eq!(bench.election.next_timeout(), None);
     let standing = Standing { zxid: Zxid(0x500), peer_epoch: 4 };
+    bench.out.clear();
     bench.election.start(bench.now, standing, &mut bench.out);
-    assert_eq!(bench.election.round(), 9, "what it heard meanwhile counts, but nobody was told");
-    assert_eq!(bench.election.proposal().leader, ServerId(1));
+    assert_eq!(bench.election.round(), 2, "what it heard meanwhile may not be so any more");
+    assert_eq!(told(&bench.out, Looking, vote(2, 0x500, 2, 4)), [1, 3]);
+}
+
+#[test]
+fn who_voted_while_nobody_counted_is_asked_for_it() {
+    let asks = |bench: &mut Bench| {
+        let standing = Standing { zxid: Zxid(0x500), peer_epoch: 4 };
+        bench.out.clear();
+        bench.election.start(bench.now, standing, &mut bench.out);
+        told(&bench.out, Looking, vote(2, 0x500, i64::MIN, 4))
+    };
+    let settled = |hears: &dyn Fn(&mut Bench)| {
+        let mut bench = Bench::voter(2, 5, 0x500, 4);
+        [1, 3, 4, 5].iter().for_each(|server| drop(bench.reach(*server, Reach::Linked)));
+        bench.kin(&[5]);
+        bench.hear(1, Looking, vote(2, 0x500, 1, 4));
+        bench.hear(3, Looking, vote(2, 0x500, 1, 4));
+        bench.wait(200);
+        bench.confirm();
+        hears(&mut bench);
+        bench.election.stand_down(&mut bench.out);
+        asks(&mut bench)
+    };
+    assert_eq!(settled(&|_| ()), [0i64; 0], "these votes were counted");
+    let looks = |bench: &mut Bench, from| drop(bench.hear(from, Looking, vote(from, 1, 2, 4)));
+    assert_eq!(settled(&|bench| [1, 4].iter().for_each(|from| looks(bench, *from))), [1, 4]);
+    // Kin answer the first vote in any case; who has settled since has nothing to say, and who has
+    // a new link says it there.
+    assert_eq!(settled(&|bench| looks(bench, 5)), [0i64; 0]);
+    let settles = |bench: &mut Bench| {
+        looks(bench, 1);
+        drop(bench.hear(1, Following, vote(2, 0x500, 1, 4)));
+    };
+    assert_eq!(settled(&settles), [0i64; 0]);
+    let is_lost = |bench: &mut Bench| {
+        looks(bench, 1);
+        drop(bench.reach(1, Reach::Unknown));
+    };
+    assert_eq!(settled(&is_lost), [0i64; 0]);
 }

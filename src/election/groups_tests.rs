@@ -18,6 +18,8 @@ struct Hall {
     /// Whose role is taken up.
     settled: BTreeSet<ServerId>,
     words: BTreeMap<(ServerId, ServerId), VecDeque<Notification>>,
+    /// Otherwise nobody says so.
+    kin: bool,
     rng: Rng,
     now: Instant,
 }
@@ -31,6 +33,7 @@ impl Hall {
             decided: BTreeMap::new(),
             settled: BTreeSet::new(),
             words: BTreeMap::new(),
+            kin,
             rng: Rng::new(seed),
             now: Instant(1),
         };
@@ -45,9 +48,6 @@ impl Hall {
             let voters = electorate(verifier.clone(), None);
             let mut election = Election::new(settings, voters, standing);
             let mut out = Vec::new();
-            for other in standings.keys().filter(|_| kin) {
-                election.handle_kin(hall.now, *other, true, &mut out);
-            }
             election.start(hall.now, standing, &mut out);
             hall.elections.insert(*me, election);
             hall.take(*me, out);
@@ -59,7 +59,9 @@ impl Hall {
         for output in out {
             match output {
                 ElectionOutput::Tell { to, notification } => {
-                    self.words.entry((me, to)).or_default().push_back(notification);
+                    let is_kin = notification.is_kin && self.kin;
+                    let word = Notification { is_kin, ..notification };
+                    self.words.entry((me, to)).or_default().push_back(word);
                 }
                 ElectionOutput::Decided(outcome) => {
                     let settles = outcome.joined && outcome.role != PeerState::Leading;

@@ -7,7 +7,8 @@ use super::ballots::{Ballot, Ballots};
 use super::fast::{Election, ElectionOutput, Phase};
 
 impl Election {
-    /// A server has spoken. Who it is, its link has said.
+    /// A server has spoken. Who it is, its link has said, and what it is, each of its words: who
+    /// does not say that it is kin is waited for.
     pub fn handle_notification(
         &mut self,
         now: Instant,
@@ -24,11 +25,14 @@ impl Election {
             out.push(ElectionOutput::Tell { to: from, notification });
             return;
         }
-        let is_vote = heard.state == PeerState::Looking
-            && self.electorate.is_voter(heard.vote.leader)
-            && !matches!(self.phase, Phase::Quorum { .. } | Phase::BetterVote { .. });
-        if is_vote {
-            self.unheard.insert(from, heard.vote);
+        if heard.is_kin {
+            self.kin.insert(from);
+        } else {
+            self.kin.remove(&from);
+        }
+        let counts = matches!(self.phase, Phase::Quorum { .. } | Phase::BetterVote { .. });
+        if heard.state == PeerState::Looking && !counts {
+            self.unheard.insert(from);
         } else {
             self.unheard.remove(&from);
         }
@@ -76,6 +80,18 @@ impl Election {
         }
     }
 
+    /// Where a looking voter stands to this round: behind it, in it, or gone on from it.
+    fn note_round(&mut self, from: ServerId, vote: &Vote) {
+        if vote.election_epoch < self.round {
+            self.behind.insert(from);
+        } else {
+            self.behind.remove(&from);
+        }
+        if vote.election_epoch > self.round {
+            self.ballots.remove(from);
+        }
+    }
+
     fn on_word(
         &mut self,
         now: Instant,
@@ -93,7 +109,7 @@ impl Election {
         }
     }
 
-    pub(super) fn on_looking(
+    fn on_looking(
         &mut self,
         now: Instant,
         from: ServerId,
@@ -248,6 +264,11 @@ impl Election {
             return;
         }
         let vote = heard.vote;
+        if heard.state == PeerState::Looking {
+            // It looks in another round than the one it voted in: if this opens again, its vote of
+            // then is nobody's.
+            self.note_round(from, &vote);
+        }
         let is_open = heard.state == PeerState::Looking
             && self.electorate.is_voter(vote.leader)
             && vote.election_epoch >= self.round;

@@ -6,7 +6,9 @@
 //!
 //! Two machines that know nothing of each other and meet in `node`: [`Mesh`] knows links, dials
 //! and servers, [`Election`] knows votes. What [`Election`] tells goes to [`Mesh::tell`], what
-//! [`Mesh`] learns of a server's reach goes to [`Election::handle_reach`].
+//! [`Mesh`] learns of a server's reach goes to [`Election::handle_reach`], and before the next word
+//! of a link to [`Election::handle_notification`]: a link begins with nothing known of who is at
+//! its other end.
 
 mod ballots;
 mod electorate;
@@ -15,6 +17,8 @@ mod heard;
 mod mesh;
 mod peer;
 
+#[cfg(test)]
+mod early_tests;
 #[cfg(test)]
 mod fast_tests;
 #[cfg(test)]

@@ -14,13 +14,18 @@ use super::*;
 fn notifications() -> impl Strategy<Value = Notification> {
     let state = (0i32..4).prop_map(|n| PeerState::from_number(n).expect("a state"));
     let form = prop_oneof![
-        (-1i32..2).prop_map(|version| (version, None)),
-        (2i32..4, vec(any::<u8>(), 0..50)).prop_map(|(version, c)| (version, Some(Bytes::from(c)))),
+        (-1i32..2).prop_map(|version| (version, None, false)),
+        (2i32..4, vec(any::<u8>(), 0..50), any::<bool>()).prop_map(|(version, c, is_kin)| (
+            version,
+            Some(Bytes::from(c)),
+            is_kin
+        )),
     ];
     let numbers = (any::<i64>(), any::<i64>(), any::<i64>(), any::<i64>());
     (state, numbers, form).prop_map(|(state, (leader, zxid, election_epoch, peer_epoch), form)| {
         let vote = Vote { leader: ServerId(leader), zxid: Zxid(zxid), election_epoch, peer_epoch };
-        Notification { state, vote, version: form.0, config: form.1 }
+        let (version, config, is_kin) = form;
+        Notification { state, vote, version, config, is_kin }
     })
 }
 
@@ -162,6 +167,7 @@ fn java_s_lengths_decide_which_notification_it_is() {
         vote: Vote { leader: ServerId(1), zxid: Zxid(2), election_epoch: 3, peer_epoch: 4 },
         version: 2,
         config: Some(Bytes::from_static(b"abc")),
+        is_kin: false,
     };
     let sound = body(&notification);
     for short in (0..sound.len()).filter(|n| !matches!(n, 28 | 40)) {
@@ -181,6 +187,46 @@ fn java_s_lengths_decide_which_notification_it_is() {
         changed[at..at + 4].copy_from_slice(&i32::to_be_bytes(number));
         assert_eq!(Notification::read(&changed), Err(error));
     }
+}
+
+/// What a server of Java makes of a body, by its order of reading: state, vote, version, text.
+fn as_java_reads(body: &[u8]) -> Option<(i32, [i64; 4], i32, Option<Vec<u8>>)> {
+    let int = |at: usize| Some(i32::from_be_bytes(*body.get(at..)?.first_chunk()?));
+    let long = |at: usize| Some(i64::from_be_bytes(*body.get(at..)?.first_chunk()?));
+    let vote = [long(4)?, long(12)?, long(20)?, if body.len() == 28 { 0 } else { long(28)? }];
+    let version = if matches!(body.len(), 28 | 40) { 0 } else { int(36)? };
+    if version < 2 {
+        return Some((int(0)?, vote, version, None));
+    }
+    let length = usize::try_from(int(40)?).ok().filter(|length| *length <= body.len())?;
+    let text = body.get(44..44 + length)?.to_vec();
+    Some((int(0)?, vote, version, Some(text)))
+}
+
+#[test]
+fn kin_say_what_they_are_where_java_does_not_look() {
+    let vote = Vote { leader: ServerId(1), zxid: Zxid(2), election_epoch: 3, peer_epoch: 4 };
+    for text in [&b""[..], b"abc", b"server.1=a:1:2:participant\nversion=0"] {
+        let config = Some(Bytes::copy_from_slice(text));
+        let (state, version) = (PeerState::Looking, Notification::VERSION);
+        let kin = Notification { state, vote, version, config, is_kin: true };
+        let plain = Notification { is_kin: false, ..kin.clone() };
+        let (said, of_java) = (body(&kin), body(&plain));
+        assert_eq!(as_java_reads(&said), as_java_reads(&of_java));
+        assert_eq!(as_java_reads(&said), Some((0, [1, 2, 3, 4], 2, Some(text.to_vec()))));
+        assert!(!matches!(said.len(), 28 | 40), "no length that means another form");
+        assert_eq!(Notification::read(&said), Ok(kin.clone()));
+        assert_eq!(Notification::read(&of_java), Ok(plain.clone()));
+        // Whatever else is there some day, or less of it, is nobody's claim.
+        assert_eq!(Notification::read(&[&said[..], b"more"].concat()), Ok(kin));
+        assert_eq!(Notification::read(&said[..said.len() - 1]), Ok(plain.clone()));
+        assert_eq!(Notification::read(&[&of_java[..], b"\0", b"zkd\x01"].concat()), Ok(plain));
+    }
+    // A text that ends with those bytes is a text.
+    let config = Some(Bytes::from_static(b"zkd\x01"));
+    let (state, version) = (PeerState::Looking, Notification::VERSION);
+    let plain = Notification { state, vote, version, config, is_kin: false };
+    assert_eq!(Notification::read(&body(&plain)), Ok(plain));
 }
 
 fn first(bytes: &[u8]) -> Result<Initial, StreamError> {

@@ -239,12 +239,12 @@ fn notifications_of_every_generation() {
     let fields = hex("00000000 0000000000000003 0000000500000007 0000000000000009");
     let oldest = Notification::read(&fields).expect("28 bytes");
     let of_zxid = Vote { peer_epoch: 5, ..vote };
-    let state = PeerState::Looking;
-    assert_eq!(oldest, Notification { state, vote: of_zxid, version: 0, config: None });
+    let (state, is_kin) = (PeerState::Looking, false);
+    assert_eq!(oldest, Notification { state, vote: of_zxid, version: 0, config: None, is_kin });
 
     let old = [fields.clone(), hex("0000000000000006 00000001")].concat();
     let notification = Notification::read(&old).expect("40 bytes");
-    assert_eq!(notification, Notification { state, vote, version: 0, config: None });
+    assert_eq!(notification, Notification { state, vote, version: 0, config: None, is_kin });
     assert_eq!(written(|out| notification.write(out)), old);
 
     let present = [fields, hex("0000000000000006 00000002 00000009"), b"version=0".to_vec()];
@@ -252,8 +252,14 @@ fn notifications_of_every_generation() {
     let notification = Notification::read(&present).expect("today's form");
     let config = Some(bytes::Bytes::from_static(b"version=0"));
     let version = Notification::VERSION;
-    assert_eq!(notification, Notification { state, vote, version, config });
+    assert_eq!(notification, Notification { state, vote, version, config, is_kin });
     assert_eq!(written(|out| notification.write(out)), present);
-    let framed = [hex("00000035"), present].concat();
+    let framed = [hex("00000035"), present.clone()].concat();
     assert_eq!(written(|out| notification.write_frame(out)), framed);
+
+    // What kin send: Java's form, and four bytes that it leaves alone.
+    let kin = Notification { is_kin: true, ..notification };
+    let said = [present, hex("7a6b6401")].concat();
+    assert_eq!(written(|out| kin.write(out)), said);
+    assert_eq!(Notification::read(&said), Ok(kin));
 }

@@ -46,12 +46,20 @@ pub struct Notification {
     pub version: i32,
     /// The text of the sender's configuration, from version 2 on.
     pub config: Option<Bytes>,
+    /// The sender says that it is a server of zkd: it decides as soon as no better vote can be on
+    /// its way, which a server of Java never does. Said with every word, so that it is true of
+    /// whoever has the id now.
+    pub is_kin: bool,
 }
 
 /// Neither the leader's epoch nor a version.
 const OLDEST_BYTES: usize = 28;
 /// Both, and no configuration. Its version is 1 and read by nobody.
 const OLD_BYTES: usize = 40;
+/// What kin say behind the configuration. Java reads as many bytes as the configuration is long and
+/// looks at none behind, in every version that has one; before that, at nothing behind the version.
+/// No server of Java sends anything there, and none passes on what another has said.
+const KIN: &[u8] = b"zkd\x01";
 
 impl Notification {
     /// What servers of today send.
@@ -70,15 +78,17 @@ impl Notification {
             ..=1 => None,
             _ => Some(Bytes::copy_from_slice(r.buffer()?.ok_or(DecodeError::Null)?)),
         };
+        let is_kin = config.is_some() && r.rest().starts_with(KIN);
         let state = PeerState::from_number(state).ok_or(DecodeError::Value(state))?;
         let vote = Vote { leader, zxid, election_epoch, peer_epoch };
-        Ok(Notification { state, vote, version, config })
+        Ok(Notification { state, vote, version, config, is_kin })
     }
 
     /// Writes the body of a frame. Version 0 is the form of 40 bytes; version 1 needs a length of
     /// its own to be read as such.
     pub fn write(&self, out: &mut Vec<u8>) {
         assert_eq!(self.config.is_some(), self.version > 1, "the version says what comes with it");
+        assert!(self.config.is_some() || !self.is_kin, "kin have a configuration to say it behind");
         out.put_i32(self.state.number());
         out.put_i64(self.vote.leader.0);
         out.put_i64(self.vote.zxid.0);
@@ -89,6 +99,9 @@ impl Notification {
         }
         out.put_i32(self.version);
         out.put_buffer(Some(self.config.as_deref().unwrap_or_default()));
+        if self.is_kin {
+            out.put_slice(KIN);
+        }
     }
 
     /// Writes it with the length in front, as it goes over a link.

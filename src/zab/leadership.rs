@@ -255,6 +255,10 @@ pub enum Ended {
     Stalled {
         ms: u64,
     },
+    /// Its log disk has been owing an answer for so long that others had better lead.
+    DiskHangs {
+        ms: u64,
+    },
 }
 
 /// What there is once the epoch is on disk.
@@ -489,6 +493,9 @@ impl fmt::Display for Ended {
                  epoch start",
             ),
             Ended::Stalled { ms } => write!(f, "this server was held up for {ms} ms"),
+            Ended::DiskHangs { ms } => {
+                write!(f, "the log disk has not answered for {ms} ms")
+            }
         }
     }
 }

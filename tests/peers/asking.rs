@@ -35,7 +35,8 @@ impl Stranger {
     /// Looks for a leader, aloud, in the form of before 3.4.6.
     pub fn ask(&mut self) -> std::io::Result<()> {
         let vote = Vote { leader: self.id, zxid: Zxid(0), election_epoch: 1, peer_epoch: 0 };
-        let word = Notification { state: PeerState::Looking, vote, version: 0, config: None };
+        let (state, config) = (PeerState::Looking, None);
+        let word = Notification { state, vote, version: 0, config, is_kin: false };
         let mut bytes = Vec::new();
         word.write_frame(&mut bytes);
         self.stream.write_all(&bytes)

@@ -7,7 +7,7 @@ use zkd::peering::{Initial, InitialForm, PeerState};
 use crate::alone::await_leader;
 use crate::asking;
 use crate::ensemble::Ensemble;
-use crate::java::{Java, Member, V3_8, V3_9};
+use crate::java::{Java, Member, V3_8, V3_9, V3_9_4};
 use crate::java_elects::follows;
 use crate::voter::{Command, Setup, Voter};
 
@@ -158,4 +158,38 @@ fn the_older_version_leads_the_newer_and_one_of_ours() {
     let outcomes = voters[0].view().outcomes.len();
     assert_eq!(outcomes, 1, "nobody was disturbed");
     voters.into_iter().for_each(Voter::end);
+}
+
+/// Ours say with every word that they decide early, where Java does not look. Java never says so.
+#[test]
+fn every_version_leaves_alone_what_kin_say() {
+    for version in [V3_8, V3_9_4, V3_9] {
+        let ensemble = Ensemble::of(3);
+        let mut java = Java::start(&ensemble, 1, Member::of(version));
+        java.await_line("New election. My id");
+        let start = |id| Voter::start(&ensemble, id, Setup::holding(id, 0));
+        let voters: Vec<Voter> = [3, 2].into_iter().map(start).collect();
+        await_leader(&voters, 3);
+        java.await_role("FOLLOWING");
+        follows(&mut java, &ensemble, &voters, 3);
+        for from in [2, 3] {
+            let note = java.await_note("what ours say", |note| note.from == from);
+            let said = (note.leader, note.zxid, note.peer_epoch, note.version);
+            assert!([(2, 2, 0, 2), (3, 3, 0, 2)].contains(&said), "{version}: {note:?}");
+        }
+        let log = java.log();
+        for fault in ["Something went wrong", "Skipping the processing", "Invalid configLength"] {
+            assert!(!log.contains(fault), "{version}: {log}");
+        }
+        for voter in &voters {
+            let heard = voter.view().heard;
+            let is_right = |(from, word): &(ServerId, zkd::peering::Notification)| {
+                word.is_kin == (*from != ServerId(1)) && word.version == 2
+            };
+            let has_heard = |id| heard.iter().any(|(from, _)| *from == ServerId(id));
+            assert!(has_heard(1) && has_heard(5 - voter.id), "{version}: {heard:?}");
+            assert!(heard.iter().all(is_right), "{version}: {heard:?}");
+        }
+        voters.into_iter().for_each(Voter::end);
+    }
 }

@@ -195,7 +195,8 @@ fn messages_without_sense_are_passed_over() {
         Vote { leader: ServerId(3), zxid: zkd::base::Zxid(0), election_epoch: 9, peer_epoch: 0 };
     let mut sound = Vec::new();
     let config = Some(bytes::Bytes::from_static(b"version=0"));
-    Notification { state: PeerState::Looking, vote, version: 2, config }.write(&mut sound);
+    Notification { state: PeerState::Looking, vote, version: 2, config, is_kin: false }
+        .write(&mut sound);
     let mut state = sound.clone();
     state[3] = 9;
     let mut config = sound.clone();
@@ -320,7 +321,7 @@ fn an_impostor_takes_a_link_until_the_member_is_back() {
         peer_epoch: i64::MAX,
     };
     let mut replayed = Vec::new();
-    Notification { state: PeerState::Looking, vote, version: 0, config: None }
+    Notification { state: PeerState::Looking, vote, version: 0, config: None, is_kin: false }
         .write_frame(&mut replayed);
     let _ = impostor.write_all(&replayed.repeat(50));
     let back = |view: &View| {
@@ -350,7 +351,7 @@ fn who_looks_is_not_led_astray() {
         for leader in [stranger.id, ServerId(2), ServerId(1)] {
             let zxid = zkd::base::Zxid(i64::MAX);
             let vote = Vote { leader, zxid, election_epoch: 7, peer_epoch: 7 };
-            let word = Notification { state, vote, version: 0, config: None };
+            let word = Notification { state, vote, version: 0, config: None, is_kin: false };
             let mut bytes = Vec::new();
             word.write_frame(&mut bytes);
             stranger.stream.write_all(&bytes).expect("sent");

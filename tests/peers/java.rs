@@ -12,6 +12,7 @@ use crate::ensemble::Ensemble;
 
 /// As `scripts/apache` calls them.
 pub const V3_9: &str = "3.9.5";
+pub const V3_9_4: &str = "3.9.4";
 pub const V3_8: &str = "3.8.0";
 
 /// The last zxid of a server with a past.

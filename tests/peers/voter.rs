@@ -21,8 +21,6 @@ use crate::wiring::Wiring;
 pub struct Setup {
     pub standing: Standing,
     pub form: InitialForm,
-    /// Who is known to decide as early as it does.
-    pub kin: Vec<i64>,
     /// How long who dials may say nothing.
     pub greeting_ms: u64,
 }
@@ -31,7 +29,7 @@ impl Default for Setup {
     /// It holds nothing.
     fn default() -> Setup {
         let standing = Standing { zxid: Zxid(0), peer_epoch: 0 };
-        Setup { standing, form: InitialForm::V1, kin: Vec::new(), greeting_ms: 10_000 }
+        Setup { standing, form: InitialForm::V1, greeting_ms: 10_000 }
     }
 }
 

@@ -122,9 +122,6 @@ impl Wiring {
         };
         let now = wiring.now();
         wiring.with_mesh(|mesh, out| mesh.adopt(now, ensemble.peers(), out));
-        for id in setup.kin {
-            wiring.with_election(|election, out| election.handle_kin(now, ServerId(id), true, out));
-        }
         wiring.with_election(|election, out| election.start(now, setup.standing, out));
         wiring.carry_out(now);
         (wiring, waker)

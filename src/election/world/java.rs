@@ -223,7 +223,8 @@ impl Java {
     }
 
     fn word(&self, state: PeerState, vote: Vote) -> Notification {
-        Notification { state, vote, version: 2, config: Some(self.config.clone()) }
+        let config = Some(self.config.clone());
+        Notification { state, vote, version: 2, config, is_kin: false }
     }
 
     fn send_notifications(&mut self, out: &mut Vec<Action>) {

@@ -135,9 +135,7 @@ impl World {
             let ids = members.keys().copied().collect();
             return Server::Java(Box::new(Java::new(settings, &electorate, ids)));
         }
-        let kin = (0..self.shape.voters).filter(|at| !self.is_java(*at));
-        let kin = kin.map(|at| ServerId(at as i64 + 1)).collect();
-        Server::Ours(Box::new(Ours::new(settings, electorate, members, kin)))
+        Server::Ours(Box::new(Ours::new(settings, electorate, members)))
     }
 
     pub fn run_until(&mut self, until: Instant) {

@@ -41,7 +41,6 @@ pub struct Ours {
     mesh: Mesh,
     election: Election,
     members: BTreeMap<ServerId, PeerSpec>,
-    kin: Vec<ServerId>,
 }
 
 pub enum Server {
@@ -58,7 +57,6 @@ impl Ours {
         settings: ElectionSettings,
         electorate: Electorate,
         members: BTreeMap<ServerId, PeerSpec>,
-        kin: Vec<ServerId>,
     ) -> Ours {
         let mesh = Mesh::new(MeshSettings {
             me: settings.me,
@@ -69,18 +67,13 @@ impl Ours {
         });
         // Until the machine looks, nobody asks what is on its disk.
         let nothing = Standing { zxid: Zxid::ZERO, peer_epoch: 0 };
-        Ours { mesh, election: Election::new(settings, electorate, nothing), members, kin }
+        Ours { mesh, election: Election::new(settings, electorate, nothing), members }
     }
 
     fn take(&mut self, now: Instant, input: Input, actions: &mut Vec<Action>) {
         let (mut votes, mut links) = (Vec::new(), Vec::new());
         match input {
-            Input::Boot => {
-                for server in &self.kin {
-                    self.election.handle_kin(now, *server, true, &mut votes);
-                }
-                self.mesh.adopt(now, self.members.clone(), &mut links);
-            }
+            Input::Boot => self.mesh.adopt(now, self.members.clone(), &mut links),
             Input::Accepted(link) => self.mesh.accepted(now, link, &mut links),
             Input::Initial(link, said) => {
                 self.mesh.handle_initial(now, link, &said, &mut links);

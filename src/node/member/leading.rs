@@ -141,6 +141,12 @@ impl Node {
         if due.is_some_and(|at| at <= now) {
             self.tell_leader(zab::Input::Time, out);
         }
+        if let Some(ms) = self.storage_wait.hanging_ms(now) {
+            self.with_leader(out, |leadership, turn| {
+                leadership.end(turn, Ended::DiskHangs { ms });
+            });
+            self.end_leading_if_over(out);
+        }
     }
 
     /// Everything up to `ticket` is on disk.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{ConnId, Instant, SessionId, Zxid};
+use crate::base::{ConnId, Instant, ServerId, SessionId, Zxid};
 use crate::peering::{HostPort, Splitter, Touch};
 use crate::state::StateLoader;
 use crate::zab::{LearnerRole, Reads, Ready};
@@ -32,6 +32,8 @@ pub(super) struct Learner {
     pub gone: Vec<Touch>,
     /// Sessions that came with a client, and their connections, until the leader has spoken.
     pub revalidating: BTreeMap<SessionId, ConnId>,
+    /// A configuration has given this server another role, or another leader.
+    pub reconfigured: Option<Option<ServerId>>,
 }
 
 impl Learner {

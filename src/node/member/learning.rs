@@ -55,6 +55,7 @@ impl Node {
             told_touches: now,
             gone: Vec::new(),
             revalidating: Default::default(),
+            reconfigured: None,
         }));
         self.carry_out_learning(outputs, out);
     }
@@ -107,12 +108,8 @@ impl Node {
             LearnerOutput::SyncBegan { .. } => {}
             LearnerOutput::BeginImage { .. } => self.begin_image(),
             LearnerOutput::FinishImage { zxid } => self.finish_image(zxid),
-            LearnerOutput::Reload => out.push(Effect::Chore(ChoreCommand::Rebuild)),
-            LearnerOutput::Activate { config, .. } => {
-                if let Some(member) = self.member.as_deref_mut() {
-                    member.ensemble.current = *config;
-                }
-            }
+            LearnerOutput::Reload => self.ask_to_rebuild(out),
+            LearnerOutput::Activate { config, leader, .. } => self.activate(*config, leader),
             LearnerOutput::Established { epoch } => self.establish_learner(epoch),
             LearnerOutput::WantSnapshot => self.snapshots.demand(),
             LearnerOutput::Revalidated { session, is_valid } => {
@@ -297,6 +294,7 @@ impl Node {
         let took_ms = self.now.mono.ms_since(member.looking_since);
         log::info!("Following in epoch 0x{epoch:x}, {took_ms} ms after the election began");
         member.wants_image = false;
+        member.tail = Tail::default();
         self.sessions.clear();
         self.with_election(|election, _, out| election.correct_epoch(epoch, out));
     }
@@ -374,6 +372,10 @@ impl Node {
             role.end_turn(turn);
             Ok(())
         });
+        let learner = self.member.as_deref_mut().and_then(|member| member.learner());
+        if let Some(leader) = learner.and_then(|learner| learner.reconfigured.take()) {
+            self.tell_learner(LearnerInput::Reconfigured { leader }, out);
+        }
     }
 
     /// The next append begins a new log file.
@@ -433,8 +435,10 @@ impl Node {
             }
             LearnerStorage::MarkLost { ticket } => StorageCommand::MarkLost { ticket },
             LearnerStorage::ClearLost { ticket } => StorageCommand::ClearLost { ticket },
-            LearnerStorage::WriteConfig { ticket, .. } => {
-                StorageCommand::ReplaceFiles { ticket, files: Vec::new() }
+            LearnerStorage::WriteConfig { ticket, config, place } => {
+                let member = self.member.as_deref_mut();
+                let files = member.map(|member| member.files_of(&config, place));
+                StorageCommand::ReplaceFiles { ticket, files: files.unwrap_or_default() }
             }
         };
         self.hand_over(command, out);

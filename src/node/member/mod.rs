@@ -4,6 +4,7 @@
 //! Between two roles the storage queue drains, so that a vote carries nothing but what is on the
 //! disk. Clients are served in a role only.
 
+mod changes;
 mod images;
 mod leader;
 mod leading;
@@ -17,6 +18,7 @@ mod voting;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::{ConnId, Instant, ServerId, Zxid, limits};
+use crate::config::MemberConfig;
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
 use crate::history::{ChoreCommand, StorageCommand};
 use crate::members::Role as Kind;
@@ -45,7 +47,11 @@ pub enum Mode {
 
 pub(super) struct Member {
     settings: MemberSettings,
+    placed: MemberConfig,
     ensemble: Ensemble,
+    /// The versions that the files say are active and were seen last.
+    active_version: i64,
+    seen_version: i64,
     mesh: Mesh,
     election: Election,
     /// What both want done, in the order in which they said it.
@@ -70,6 +76,8 @@ pub(super) struct Member {
     /// A role has given up an image that the chore thread may still hold.
     gave_up_image: bool,
     looking_since: Instant,
+    /// How often the chore thread was asked to rebuild and has not answered: the last one counts.
+    rebuilding: u32,
 }
 
 /// What this server does, and what it waits for where it does nothing.
@@ -248,16 +256,29 @@ impl Node {
         }
         if rebuilds {
             member.role = Role::AwaitRebuilt;
-            return out.push(Effect::Chore(ChoreCommand::Rebuild));
+            return self.ask_to_rebuild(out);
         }
         self.look_for_leader();
+    }
+
+    fn ask_to_rebuild(&mut self, out: &mut Effects) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        member.rebuilding += 1;
+        out.push(Effect::Chore(ChoreCommand::Rebuild));
     }
 
     /// The history was recovered once more.
     pub(super) fn on_rebuilt(&mut self, start: super::Start, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
+        member.rebuilding -= 1;
+        // What a role that is over has asked for is nobody's state.
+        let is_wanted = matches!(member.role, Role::AwaitRebuilt | Role::Learning(_));
+        if member.rebuilding > 0 || !is_wanted {
+            return;
+        }
         self.state = start.state;
         self.prepare.clear();
+        self.snapshots.last = start.snapshot;
         let tail = Tail::new(self.state.last_zxid(), start.tail, start.replay_until);
         member.on_disk = start.last_logged;
         member.is_lost = start.is_lost;
@@ -268,8 +289,7 @@ impl Node {
                 member.current_epoch = start.current_epoch;
                 self.look_for_leader();
             }
-            Role::Learning(_) => self.reloaded(tail, out),
-            _ => member.role = Role::Settling { rebuilds: true },
+            _ => self.reloaded(tail, out),
         }
     }
 
@@ -333,9 +353,4 @@ fn entry_of<O>(proposal: crate::zab::Proposal<O>) -> Entry {
 /// Addresses as whoever dials takes them.
 fn dialable(address: crate::members::HostPort) -> crate::peering::HostPort {
     crate::peering::HostPort { host: address.host, port: address.port }
-}
-
-/// This server, among its peers.
-fn own_line(ensemble: &Ensemble, me: ServerId) -> Option<&crate::members::MemberSpec> {
-    ensemble.current.members.get(&me)
 }

@@ -10,11 +10,11 @@ use crate::election::{
     Election, ElectionSettings, Electorate, Mesh, MeshSettings, PeerSpec, Standing,
 };
 use crate::members::Role as Kind;
-use crate::peering::InitialForm;
+use crate::peering::{HostPort, InitialForm};
 use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, Tail};
 
 use super::super::Start;
-use super::{Member, Role, dialable, own_line};
+use super::{Member, Role, dialable};
 
 pub(super) struct MemberSettings {
     pub me: ServerId,
@@ -76,12 +76,11 @@ impl Member {
             reconfig_enabled: config.ensemble.reconfig_enabled,
         };
         let settings = MemberSettings::of(config, &ensemble, placed);
-        let own = own_line(&ensemble, me);
         let keys = &config.ensemble;
         let sync_limit_ms = settings.leader.tick_ms * settings.leader.sync_limit_ticks;
         let mut mesh = Mesh::new(MeshSettings {
             me,
-            own: own.iter().flat_map(|line| line.election_addresses()).map(dialable).collect(),
+            own: own_addresses(&ensemble, me),
             form: if keys.multi_address.enabled { InitialForm::V2 } else { InitialForm::V1 },
             tick_ms: settings.leader.tick_ms,
             greeting_ms: keys.elections.silence_ms.unwrap_or(sync_limit_ms),
@@ -101,6 +100,9 @@ impl Member {
         let election = Election::new(voting, electorate(&ensemble), standing);
         Some(Box::new(Member {
             settings,
+            active_version: ensemble.current.version,
+            seen_version: ensemble.last_seen.version,
+            placed: placed.clone(),
             ensemble,
             mesh,
             election,
@@ -119,11 +121,18 @@ impl Member {
             ring: None,
             gave_up_image: false,
             looking_since: now,
+            rebuilding: 0,
         }))
     }
 }
 
-fn electorate(ensemble: &Ensemble) -> Electorate {
+/// Where this server is reached for elections, as the configuration writes it.
+pub(super) fn own_addresses(ensemble: &Ensemble, me: ServerId) -> Vec<HostPort> {
+    let line = ensemble.current.members.get(&me);
+    line.iter().flat_map(|line| line.election_addresses()).map(dialable).collect()
+}
+
+pub(super) fn electorate(ensemble: &Ensemble) -> Electorate {
     Electorate {
         quorums: ensemble.current.quorums(Some(&ensemble.last_seen)),
         config: Bytes::from(ensemble.current.text()),
@@ -131,7 +140,7 @@ fn electorate(ensemble: &Ensemble) -> Electorate {
     }
 }
 
-fn peers(ensemble: &Ensemble) -> BTreeMap<ServerId, PeerSpec> {
+pub(super) fn peers(ensemble: &Ensemble) -> BTreeMap<ServerId, PeerSpec> {
     let both = ensemble.last_seen.members.iter().chain(&ensemble.current.members);
     both.map(|(server, line)| {
         let addresses = line.election_addresses().map(dialable).collect();

@@ -86,18 +86,20 @@ pub fn one_leader_an_epoch(entries: &[Entry]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// What a member brought to a round.
-type Standings = BTreeMap<(usize, i64), BTreeSet<(i64, i64)>>;
+/// What members had to do with a round.
+#[derive(Default)]
+struct Rounds {
+    /// What they brought to it: epoch and zxid, of each life that came to it.
+    brought: BTreeMap<(usize, i64), BTreeSet<(i64, i64)>>,
+    /// Whom they have joined in it who were settled already. They say the same as those who have
+    /// voted, whatever they brought.
+    joined: BTreeSet<(usize, i64, ServerId)>,
+}
 
 /// A vote that was decided on is that of a candidate, with what it has, and none of those who made
 /// it final had more when it voted in that round.
 pub fn best_of_its_quorum(plan: &Plan, entries: &[Entry]) -> Result<(), Violation> {
-    // Looking voters tell who does not vote whom they followed last. Java believes it, and says it
-    // on: where such a member is, nobody knows any more what a vote stood for.
-    if (0..plan.members.len()).any(|member| is_gullible(plan, member)) {
-        return Ok(());
-    }
-    let mut standings = Standings::new();
+    let mut rounds = Rounds::default();
     let mut now: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
     for Entry { member, deed, .. } in entries {
         match deed {
@@ -106,10 +108,14 @@ pub fn best_of_its_quorum(plan: &Plan, entries: &[Entry]) -> Result<(), Violatio
             }
             Deed::Round(round) => {
                 let standing = now.get(member).ok_or("history: a round of nobody who looks")?;
-                standings.entry((*member, *round)).or_default().insert(*standing);
+                rounds.brought.entry((*member, *round)).or_default().insert(*standing);
             }
-            Deed::Decided { vote, supporters, joined: false, .. } => {
-                judge_decision(plan, &standings, vote, supporters)?;
+            Deed::Decided { vote, joined: true, .. } => {
+                rounds.joined.insert((*member, vote.election_epoch, vote.leader));
+            }
+            // Looking voters tell who does not vote whom they followed last, and Java believes it.
+            Deed::Decided { vote, supporters, .. } if !is_gullible(plan, *member) => {
+                judge_decision(plan, &rounds, *member, (vote, supporters))?;
             }
             _ => {}
         }
@@ -123,14 +129,14 @@ fn is_gullible(plan: &Plan, member: usize) -> bool {
 
 fn judge_decision(
     plan: &Plan,
-    standings: &Standings,
-    vote: &Vote,
-    supporters: &BTreeSet<ServerId>,
+    rounds: &Rounds,
+    member: usize,
+    (vote, supporters): (&Vote, &BTreeSet<ServerId>),
 ) -> Result<(), Violation> {
     let oldest = |place: usize| plan.members[place].kind == Kind::Java(Form::Bytes28);
     let place = |server: ServerId| plan.place_of(server.0).ok_or("best: a voter of no plan");
     let brought = |place: usize| {
-        let of_round = standings.get(&(place, vote.election_epoch));
+        let of_round = rounds.brought.get(&(place, vote.election_epoch));
         of_round.into_iter().flatten().copied().collect::<Vec<(i64, i64)>>()
     };
     let places: BTreeSet<usize> =
@@ -140,19 +146,23 @@ fn judge_decision(
     }
     let leader = place(vote.leader)?;
     let of_vote = (vote.peer_epoch, vote.zxid.0);
-    // What the oldest say of epochs is not what anybody has.
-    if places.iter().copied().chain([leader]).any(oldest) {
+    // What the oldest say of epochs is not what anybody has, and nor is what they hear.
+    if places.iter().copied().chain([leader, member]).any(oldest) {
         return Ok(());
     }
-    if !brought(leader).contains(&of_vote) {
+    // Others may have heard of it from them.
+    let is_retold = (0..plan.members.len()).any(oldest) && of_vote.0 == of_vote.1 >> 32;
+    let is_of = |had: &(i64, i64)| had.1 == of_vote.1 && (had.0 == of_vote.0 || is_retold);
+    if !brought(leader).iter().any(is_of) {
         return Err(format!("best: {vote:?} is not what {} brought", vote.leader.0));
     }
     for supporter in supporters {
         let at = place(*supporter)?;
         let weighs = !plan.is_grouped || plan.members[at].weight > 0;
+        let joined = rounds.joined.contains(&(at, vote.election_epoch, vote.leader));
         let of_vote = (of_vote.0, of_vote.1, vote.leader);
         let had_less = |had: &(i64, i64)| (had.0, had.1, *supporter) <= of_vote;
-        if weighs && !brought(at).iter().any(had_less) {
+        if weighs && !joined && !brought(at).iter().any(had_less) {
             return Err(format!("best: {vote:?}, though {} brought more", supporter.0));
         }
     }
@@ -357,9 +367,37 @@ mod tests {
         assert_eq!(judge(&[decided(3, 1, vote(3, 9, 4, 1), &[2, 3])]), bad, "3 has not so much");
         assert_eq!(judge(&[decided(3, 1, vote(3, 5, 3, 1), &[2, 3])]), bad, "another round");
         assert_eq!(judge(&[decided(3, 1, vote(3, 5, 4, 1), &[3])]), bad, "one is not enough");
+        // It does not vote for 2: it has joined those who follow it.
+        let joins = |mut entry: Entry| {
+            if let Deed::Decided { joined, .. } = &mut entry.deed {
+                *joined = true;
+            }
+            entry
+        };
+        let join = joins(decided(2, 2, vote(2, 5, 4, 1), &[1, 2]));
+        assert_eq!(judge(&[join.clone(), decided(3, 1, vote(2, 5, 4, 1), &[2, 3])]), None);
+        assert_eq!(judge(&[join, decided(3, 1, vote(2, 5, 5, 1), &[2, 3])]), bad, "not then");
         // It had less when it voted, and more when it came to that round again.
         let again = [looks(1, 1, 1, 9), looks(1, 4, 1, 9)].concat();
         assert_eq!(judge(&[again, vec![decided(3, 0, vote(3, 5, 4, 1), &[2, 3])]].concat()), None);
+    }
+
+    #[test]
+    fn what_the_oldest_hear_of_epochs_is_nobody_s() {
+        let mut plan = Plan::calm(3);
+        let (zxid, of_zxid) = (0x2_0000_0007, 2);
+        let rounds = [looks(0, 4, 3, zxid), looks(1, 4, 3, zxid), looks(2, 4, 3, zxid)].concat();
+        let judge = |plan: &Plan, member, epoch| {
+            let end = vec![decided(3, member, vote(2, zxid, 4, epoch), &[1, 2])];
+            name(best_of_its_quorum(plan, &[rounds.clone(), end].concat()))
+        };
+        let bad = Some("best".to_owned());
+        assert_eq!((judge(&plan, 0, 3), judge(&plan, 2, 3)), (None, None));
+        assert_eq!((judge(&plan, 0, of_zxid), judge(&plan, 2, 1)), (bad.clone(), bad.clone()));
+        // The third says it, whoever believes it; itself, it hears nothing else.
+        plan.members[2].kind = Kind::Java(Form::Bytes28);
+        assert_eq!((judge(&plan, 2, of_zxid), judge(&plan, 2, 1)), (None, None));
+        assert_eq!((judge(&plan, 1, 1), judge(&plan, 1, 3)), (bad, None));
     }
 
     #[test]

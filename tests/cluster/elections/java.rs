@@ -105,7 +105,7 @@ impl JavaVoter {
             Form::Version2 => (2, Some(self.electorate.config.clone())),
         };
         let mut body = Vec::new();
-        Notification { state, vote, version, config }.write(&mut body);
+        Notification { state, vote, version, config, is_kin: false }.write(&mut body);
         if self.form == Form::Bytes28 {
             body.truncate(28);
         }
@@ -325,7 +325,11 @@ impl Voter for JavaVoter {
         let Some(from) = self.links.owner(link) else { return };
         // Who is too old for the epoch does not look behind the round.
         let body = if self.form == Form::Bytes28 { &body[..28] } else { body };
-        let heard = Notification::read(body).expect("everybody here writes well");
+        let mut heard = Notification::read(body).expect("everybody here writes well");
+        if self.form == Form::Bytes40 && body.len() == 40 {
+            // Those that wrote that form have read it so, and knew what they had written.
+            heard.version = 1;
+        }
         if self.electorate.is_voter(from) {
             acts.push(Act::Heard { from, notification: heard.clone() });
         }

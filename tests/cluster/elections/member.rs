@@ -260,13 +260,18 @@ impl Member {
     fn on_called(&mut self, plan: &Plan, wires: &mut Wires<'_>, life: &mut Life, over: CallOver) {
         let (call, outcome) = over;
         let link = outcome.map(|socket| self.add_link(life, socket, ElectionReader::dialed()));
-        let outcome = link.map_err(|error| match error {
+        let result = link.map_err(|error| match error {
             DialError::Refused => DialFailure::Refused,
             DialError::Unreached => DialFailure::Unreached,
         });
         let mut acts = Vec::new();
-        life.voter.dialled(wires.now(), call, outcome, &mut acts);
+        life.voter.dialled(wires.now(), call, result, &mut acts);
         self.perform(plan, wires, life, acts);
+        // What came before the process knew of its connection is not told of again: its end, where
+        // the other had not accepted it and is gone.
+        if let Ok(socket) = outcome {
+            self.read(plan, wires, life, socket);
+        }
     }
 
     fn add_link(&mut self, life: &mut Life, socket: Socket, reader: ElectionReader) -> ConnId {

@@ -14,7 +14,7 @@ use crate::world::network::Division;
 pub enum Form {
     /// Before 3.4: without the leader's epoch, which receivers take from the zxid.
     Bytes28,
-    /// 3.4: the version is there and no receiver reads it.
+    /// 3.4.6 and later of that line: the version is there, and from 3.5 on no receiver reads it.
     Bytes40,
     /// With a version and no configuration.
     Version1,
@@ -159,7 +159,7 @@ pub struct Plan {
     pub members: Vec<MemberPlan>,
     /// Groups and weights count; otherwise a majority does.
     pub is_grouped: bool,
-    /// Members of zkd know of each other that they decide early.
+    /// Members of zkd say of themselves that they decide early.
     pub is_early: bool,
     /// Members of zkd have a second address, where nobody is.
     pub has_two_addresses: bool,
@@ -320,6 +320,16 @@ impl Plan {
                 member.kind = Kind::Java(Form::Version2);
             }
             at += 1;
+        }
+        // Where the oldest lead, those of 3.4 come to an epoch that the oldest do not tell, and for
+        // servers from 3.5 on both are too old to know better: they agree with none of them for
+        // ever. Nobody has three such generations in one ensemble.
+        if self.members.iter().any(|member| member.kind == Kind::Java(Form::Bytes28)) {
+            for member in &mut self.members {
+                if member.kind == Kind::Java(Form::Bytes40) {
+                    member.kind = Kind::Java(Form::Version1);
+                }
+            }
         }
     }
 

@@ -260,6 +260,33 @@ fn an_election_waits_only_where_a_better_vote_may_be_on_its_way() {
     }
 }
 
+/// What a server has said of itself holds for its link: who starts under its id next may be a
+/// server of Java, which is given its time, and the other way round.
+#[test]
+fn who_is_replaced_by_java_under_its_id_is_waited_for() {
+    for (replaced, before, after) in [(0, Zkd, Java(Version2)), (1, Java(Version2), Zkd)] {
+        for ms in [1, 50, 500] {
+            let mut plan = Plan::calm(3);
+            plan.members[replaced].kind = before;
+            let mut cluster = began(&plan, &[0, 1, 2]);
+            kill(&mut cluster, replaced, ms);
+            cluster.plan.members[replaced].kind = after;
+            cluster.pass(ms + 1);
+            agree(&mut cluster, &[0, 1, 2]);
+            // So long that their links are not new any more.
+            cluster.pass(300);
+            let from = cluster.now();
+            kill(&mut cluster, 2, 60_000);
+            cluster.pass(1);
+            agree(&mut cluster, &[0, 1]);
+            // Java may have waited long enough a moment before who hears of it.
+            let waits = waits_ms(&cluster, from);
+            let waited = |ms: &u64| if after == Zkd { *ms < 20 } else { *ms >= 190 };
+            assert!(!waits.is_empty() && waits.iter().all(waited), "{after:?} {ms}: {waits:?}");
+        }
+    }
+}
+
 /// From the leader's end to the next one that is established.
 #[test]
 fn a_killed_leader_is_replaced_within_some_ten_milliseconds() {

@@ -11,7 +11,7 @@ use zkd::election::{
 use zkd::members::{Member, Quorums, Verifier};
 use zkd::peering::{HostPort, Initial, InitialForm, Notification, PeerState, Vote};
 
-use super::plan::{Kind, MemberPlan, Plan};
+use super::plan::{MemberPlan, Plan};
 
 /// Where everybody listens for votes.
 pub const ELECTION_PORT: u16 = 3888;
@@ -88,10 +88,13 @@ pub struct ZkdVoter {
     elected: Vec<ElectionOutput>,
     /// What was last known of it.
     known: (i64, Vote),
+    /// Whether it says that it decides early.
+    says_kin: bool,
+    trusts_java: bool,
 }
 
 impl ZkdVoter {
-    /// `trusts_java` is a mistake that is made on purpose.
+    /// `trusts_java` is a mistake that is made on purpose: everybody is taken for kin.
     pub fn new(
         plan: &Plan,
         place: usize,
@@ -118,18 +121,14 @@ impl ZkdVoter {
         let election = Election::new(settings, electorate(plan), standing);
         let known = (election.round(), election.proposal());
         let (meshed, elected) = (Vec::new(), Vec::new());
-        let mut voter = ZkdVoter { mesh, election, meshed, elected, known };
+        let says_kin = plan.is_early;
+        let mut voter = ZkdVoter { mesh, election, meshed, elected, known, says_kin, trusts_java };
         let spec = |m: &MemberPlan| {
             let spec = PeerSpec { addresses: addresses(plan, m.id), voter: m.votes };
             (ServerId(m.id), spec)
         };
         let members: BTreeMap<ServerId, PeerSpec> = plan.members.iter().map(spec).collect();
         voter.mesh.adopt(now, members, &mut voter.meshed);
-        let hurries = |m: &&MemberPlan| plan.is_early && (m.kind == Kind::Zkd || trusts_java);
-        for other in plan.members.iter().filter(hurries) {
-            let elected = &mut voter.elected;
-            voter.election.handle_kin(now, ServerId(other.id), true, elected);
-        }
         voter
     }
 
@@ -187,8 +186,9 @@ impl ZkdVoter {
                 initial.write(form, &mut bytes);
                 acts.push(Act::Write { link, bytes });
             }
-            MeshOutput::Send { link, notification } => {
+            MeshOutput::Send { link, mut notification } => {
                 let mut bytes = Vec::new();
+                notification.is_kin &= self.says_kin;
                 notification.write_frame(&mut bytes);
                 acts.push(Act::Write { link, bytes });
             }
@@ -246,7 +246,8 @@ impl Voter for ZkdVoter {
     }
 
     fn message(&mut self, now: Instant, link: ConnId, body: &[u8], acts: &mut Vec<Act>) {
-        let notification = Notification::read(body).expect("everybody here writes well");
+        let mut notification = Notification::read(body).expect("everybody here writes well");
+        notification.is_kin |= self.trusts_java;
         if let Some(from) = self.mesh.heard(now, link) {
             acts.push(Act::Heard { from, notification: notification.clone() });
             self.election.handle_notification(now, from, &notification, &mut self.elected);

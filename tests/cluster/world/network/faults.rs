@@ -3,7 +3,7 @@
 
 use zkd::base::Instant;
 
-use super::conn::Conn;
+use super::conn::{Conn, Piece};
 use super::{Errand, Event, Network, Socket};
 use crate::world::clock::Clock;
 
@@ -82,8 +82,9 @@ impl Network {
         }
     }
 
-    /// The machine is gone, without a word to anybody.
-    pub fn power_off(&mut self, node: usize) {
+    /// The machine is gone, without a word to anybody. Who waits for room there asks for it from
+    /// time to time, and finds out.
+    pub fn power_off(&mut self, clock: &mut Clock<Event>, node: usize) {
         self.dials.retain(|_, dial| dial.node != node);
         self.hosts[node].listeners.clear();
         self.hosts[node].is_up = false;
@@ -91,7 +92,13 @@ impl Network {
             let conn = self.conns.get_mut(&socket.conn).expect("it was there");
             conn.ends[socket.end].is_open = false;
             conn.pipes[socket.end].in_flight.clear();
-            conn.pipes[1 - socket.end].arrived.clear();
+            let writer = Socket { end: 1 - socket.end, ..socket };
+            let pipe = &mut conn.pipes[writer.end];
+            pipe.arrived.clear();
+            if pipe.wants_room && pipe.in_flight.is_empty() {
+                pipe.send(clock.now(), Piece::Bytes(Vec::new()));
+                self.arm(clock, writer);
+            }
         }
         self.conns.retain(|_, conn| !conn.is_over());
     }

@@ -288,7 +288,7 @@ fn a_killed_process_says_goodbye_and_a_machine_without_power_does_not() {
         let (dialled, accepted) = bench.connect();
         bench.write(accepted, b"last words");
         if power {
-            bench.network.power_off(1);
+            bench.network.power_off(&mut bench.clock, 1);
         } else {
             bench.network.kill(&mut bench.clock, 1);
         }
@@ -309,6 +309,25 @@ fn a_killed_process_says_goodbye_and_a_machine_without_power_does_not() {
         bench.run(3000);
         assert_eq!(bench.read(dialled), Read::Over(Over::Reset), "the new kernel knows nothing");
         assert_eq!(bench.outcome(dial), Some(Err(DialError::Refused)));
+    }
+}
+
+#[test]
+fn who_waits_for_room_finds_out_that_the_machine_is_gone() {
+    for is_back in [false, true] {
+        let small = NetworkSettings { capacity: 100, give_up_ms: 6000, ..settings() };
+        let mut bench = Bench::new(5, 2, small);
+        let (dialled, _) = bench.connect();
+        assert_eq!(bench.network.write(&mut bench.clock, dialled, &[7; 150]), 100);
+        bench.run(10);
+        bench.network.power_off(&mut bench.clock, 1);
+        bench.run(1000);
+        assert_eq!(bench.read(dialled), Read::Nothing, "it asks and is not answered");
+        if is_back {
+            bench.network.power_on(&mut bench.clock, 1);
+        }
+        bench.run(if is_back { 4000 } else { 6000 });
+        assert_eq!(bench.read(dialled), Read::Over(Over::Reset));
     }
 }
 
