@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::base::{Fatal, Ticket, Zxid};
+use crate::base::{ConnId, Fatal, Ticket, Zxid};
 use crate::history::{
     ChoreCommand, Compression, EpochFile, StorageCommand, StorageEvent, parse_snapshot_name,
 };
@@ -14,7 +14,7 @@ use crate::proto::Entry;
 
 use super::edge_tests::snapshot_bytes;
 use super::log_recovery::replay_logs;
-use super::mem_disk::MemDisk;
+use super::mem_disk::{Chance, MemDisk};
 use super::tests::{TempDir, append, entry};
 use super::*;
 
@@ -261,6 +261,30 @@ fn the_beginning_of_an_epoch_is_cut_to_behind_the_txn_before_it() {
     }
 }
 
+/// The same txns may come again, to the same place in a file of the same name: then the mark would
+/// know them to be synced.
+#[test]
+fn a_mark_is_gone_before_what_it_speaks_of_is_cut() {
+    let mut log = Log::fresh();
+    log.disk.clock_step_ns = 600_000_000;
+    log.writer = LogWriter::new(log.disk.clone(), &settings(), Zxid::ZERO);
+    log.append(&zs(4, 1, 1), true).unwrap();
+    let batch: Vec<Entry> = zs(4, 2, 20).iter().map(|at| entry(*at, 1000)).collect();
+    let ticket = log.next_ticket().0;
+    log.execute(append(ticket, &batch, true)).unwrap();
+    log.writer.sync().unwrap();
+    assert!(log.disk.content(&dirs().mark()).is_some());
+    log.truncate(z(4, 1)).unwrap();
+    let ticket = log.next_ticket().0;
+    log.execute(append(ticket, &batch, true)).unwrap();
+    for seed in 0..1000 {
+        let mut disk = log.disk.after_power_cut(&mut Chance(seed));
+        let found = recover(&mut disk, &settings());
+        let found = found.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        assert!(found.last_logged >= z(4, 1));
+    }
+}
+
 #[test]
 fn what_java_has_twice_is_cut_in_both_files() {
     let mut log = Log::fresh();
@@ -427,6 +451,41 @@ fn the_threads_hand_a_rebuilt_history_over() {
     };
     assert_eq!(rebuilt.tail, batch);
     assert!(threads.poll_rebuilt().is_none());
+    threads.finish();
+}
+
+#[test]
+fn the_threads_read_for_others_while_they_write() {
+    let dir = TempDir::new();
+    let settings = StorageSettings { preallocate_bytes: 1 << 16, ..StorageSettings::new(&dir.0) };
+    let mut disk = RealDisk::new();
+    recover(&mut disk, &settings).unwrap();
+    let (wake, woken) = mpsc::channel();
+    let wake = move || wake.send(()).unwrap_or_default();
+    let threads = StorageThreads::start(disk, &settings, Zxid::ZERO, wake).unwrap();
+    let (reader, bytes) = (ConnId { index: 1, generation: 1 }, 20_000);
+    let ask = |after| threads.send_chore(ChoreCommand::ReadLog { reader, after, bytes });
+    let (mut read, mut sent) = (Vec::new(), 0);
+    ask(Zxid::ZERO);
+    while read.len() < 2000 {
+        if sent < 400 {
+            sent += 1;
+            let batch: Vec<Entry> =
+                zs(1, sent * 5 - 4, sent * 5).iter().map(|at| entry(*at, 300)).collect();
+            threads.send(append(u64::from(sent), &batch, sent % 90 == 0));
+        }
+        woken.recv().unwrap();
+        let mut events = Vec::new();
+        threads.poll_events(&mut events);
+        for event in events {
+            if let StorageEvent::LogRead { records, .. } = event {
+                read.extend(records.into_iter().map(|(_, bytes)| Entry::read(&bytes).unwrap()));
+                ask(read.last().map_or(Zxid::ZERO, |entry: &Entry| entry.header.zxid));
+            }
+        }
+    }
+    let expected: Vec<Entry> = zs(1, 1, 2000).iter().map(|at| entry(*at, 300)).collect();
+    assert!(read == expected);
     threads.finish();
 }
 

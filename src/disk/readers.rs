@@ -46,7 +46,7 @@ impl Readers {
         events: &mut Vec<StorageEvent>,
     ) {
         if !self.readers.contains_key(&id) && !self.make_room(disk) {
-            let reason = "too many read snapshots at once".to_owned();
+            let reason = "too many read at once".to_owned();
             events.push(StorageEvent::ReadFailed { reader: id, reason });
             return;
         }
@@ -84,14 +84,15 @@ impl Readers {
         }
     }
 
-    /// Whoever reads the log finds its place again; an image that is gone is not found again.
+    /// Whoever was silent longest makes room: first of those who read the log, which is there to be
+    /// read again. Each finds its place by what it asks for next.
     fn make_room<D: Disk>(&mut self, disk: &mut D) -> bool {
         if self.readers.len() < limits::READERS {
             return true;
         }
-        let may_go = |reader: &Reader| reader.ask.is_none() && reader.image.is_none();
-        let idle = self.readers.iter().filter(|(_, reader)| may_go(reader));
-        let oldest = idle.min_by_key(|(_, reader)| reader.asked).map(|(id, _)| *id);
+        let idle = self.readers.iter().filter(|(_, reader)| reader.ask.is_none());
+        let oldest = idle.min_by_key(|(_, reader)| (reader.image.is_some(), reader.asked));
+        let oldest = oldest.map(|(id, _)| *id);
         if let Some(oldest) = oldest {
             self.close(disk, oldest);
         }

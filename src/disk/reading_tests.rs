@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::base::{ConnId, Zxid, limits};
 use crate::history::{
     ChoreCommand, Compression, LOG_HEADER, LOG_HEADER_BYTES, LogPlace, SnapshotItem,
-    SnapshotReader, StorageEvent, append_framed, append_record,
+    SnapshotReader, StorageEvent, append_framed, append_record, snapshot_name,
 };
 use crate::proto::Entry;
 use crate::zab::Continuity;
@@ -140,6 +140,39 @@ fn javas_log_is_read_record_by_record() {
     assert_eq!(chore.read_all(Zxid(9), 100_000).len(), 5);
     let place = chore.probe(Zxid(9));
     assert_eq!((place.at_or_before, place.after), (Some(Zxid(9)), Some(Zxid(10))));
+    assert_eq!((place.bytes_behind, place.snapshot_bytes), (0, 0));
+    let (_, snapshot) = JAVA_SNAPSHOTS[1];
+    disk.put(&dirs().snapshot(Zxid(0xe), Compression::None), snapshot);
+    let beside = LogPlace { snapshot_bytes: snapshot.len() as u64, ..place };
+    assert_eq!(chore.probe(Zxid(9)), beside, "taken at the end of it");
+}
+
+/// 4:1 to 4:9, then an image of 5:0 that no number tells of, and 5:1 on.
+#[test]
+fn what_lies_before_a_leaders_image_is_never_known_to_lead_up_to_it() {
+    let mut log = Log::fresh();
+    log.append(&zs(4, 1, 9), false).unwrap();
+    log.install(z(5, 0)).unwrap();
+    for counter in (1..60).step_by(10) {
+        log.append(&zs(5, counter, counter + 9), true).unwrap();
+        log.install(z(5, counter + 4)).unwrap();
+    }
+    let known = |chore: &mut Chore, zxid| chore.probe(zxid).at_or_before;
+    for restart in 0..2 {
+        let mut chore = Chore::over(&log.disk);
+        assert_eq!(known(&mut chore, z(4, 5)), None, "restart {restart}");
+        assert_eq!(known(&mut chore, z(4, 9)), None, "restart {restart}");
+        assert_eq!(known(&mut chore, z(5, 0)), Some(z(5, 0)), "restart {restart}");
+        assert_eq!(known(&mut chore, z(5, 7)), Some(z(5, 7)), "own ones are led up to");
+        recover(&mut log.disk.clone(), &settings()).unwrap();
+    }
+    let mut chore = Chore::over(&log.disk);
+    chore.ask(&ChoreCommand::Purge { retain: 5 });
+    let has = |at| log.disk.names().contains(&snapshot_name(at, Compression::None));
+    assert!(!has(z(5, 0)) && has(z(5, 15)));
+    for (zxid, expected) in [(z(4, 5), None), (z(4, 9), None), (z(5, 17), Some(z(5, 17)))] {
+        assert_eq!(known(&mut chore, zxid), expected, "the hole went with the image");
+    }
 }
 
 #[test]
@@ -315,18 +348,21 @@ fn those_who_read_take_turns_and_are_bounded() {
         chores.go_on(&mut events);
     }
     assert!(matches!(events[..], [StorageEvent::LogRead { reader: r, .. }] if r == reader(2)));
-    let zxid = Zxid::ZERO;
-    let image =
-        |index| ChoreCommand::ReadSnapshot { reader: reader(index), zxid, offset: 0, bytes: 1 };
-    let mut answers = Vec::new();
-    for index in 0..limits::READERS as u32 + 1 {
-        let mut chore = Chore { chores, slices: 0 };
-        answers.push(chore.ask(&image(100 + index)));
-        chores = chore.chores;
-    }
-    let failed = |event: &&StorageEvent| matches!(event, StorageEvent::ReadFailed { .. });
-    assert_eq!(answers.iter().filter(failed).count(), 1, "who only reads the log has made room");
-    assert!(failed(&answers.last().unwrap()));
+    let image = |index, offset| ChoreCommand::ReadSnapshot {
+        reader: reader(index),
+        zxid: Zxid::ZERO,
+        offset,
+        bytes: 1,
+    };
+    let mut chore = Chore { chores, slices: 0 };
+    let mut is_read =
+        |ask: &ChoreCommand| matches!(chore.ask(ask), StorageEvent::SnapshotRead { .. });
+    let last = 100 + limits::READERS as u32;
+    assert!((100..last).all(|index| is_read(&image(index, 0))), "who reads the log makes room");
+    assert!(is_read(&image(last, 0)), "then who has read longest ago");
+    disk.clone().remove(&dirs().snapshot(Zxid::ZERO, Compression::None)).unwrap();
+    assert!(is_read(&image(101, 1)), "what is open stays");
+    assert!(!is_read(&image(100, 1)), "that one was let go");
 }
 
 /// The whole history at once: all records, and the snapshots that no record has.
@@ -439,6 +475,35 @@ proptest! {
         prop_assert!(records.iter().all(|(zxid, record)| *record == encoded(*zxid, 30)));
         let zxids: Vec<Zxid> = records.into_iter().map(|(zxid, _)| zxid).collect();
         prop_assert_eq!(zxids, expected);
+    }
+
+    #[test]
+    fn no_bytes_in_a_log_make_a_reader_panic(
+        files in files(),
+        turned in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        asked in prop::collection::vec((2u32..7, 0u32..40), 1..5),
+    ) {
+        let disk = MemDisk::default();
+        for file in &files {
+            put_log(&disk, &file.iter().map(|zxid| (*zxid, 30)).collect::<Vec<_>>());
+            let path = dirs().log(file[0]);
+            let mut bytes = disk.content(&path).unwrap();
+            for (at, to) in &turned {
+                let at = at.index(bytes.len() / 2);
+                bytes[at] = *to;
+            }
+            disk.put(&path, &bytes);
+        }
+        let mut chore = Chore::over(&disk);
+        for (epoch, counter) in asked {
+            let zxid = z(epoch, counter);
+            chore.probe(zxid);
+            let ask = ChoreCommand::ReadLog { reader: reader(3), after: zxid, bytes: 500 };
+            if let StorageEvent::LogRead { records, .. } = chore.ask(&ask) {
+                prop_assert!(records.windows(2).all(|pair| pair[0].0 < pair[1].0));
+                prop_assert!(records.iter().all(|(at, _)| *at > zxid));
+            }
+        }
     }
 
     #[test]
