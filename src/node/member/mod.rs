@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::base::{ConnId, Instant, ServerId, Zxid, limits};
+use crate::base::{ConnId, Instant, Zxid, limits};
 use crate::config::MemberConfig;
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
 use crate::history::{ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length, record_zxid};
