@@ -221,17 +221,20 @@ impl Mesh {
                 self.keep(now, server, link, out);
             }
             Ok(link) => {
-                peer.rest(now, Pause::DialBack, self.settings.tick_ms);
-                peer.leave_be_unless_voter();
                 if dial.knocks {
+                    peer.knocked(now, self.settings.tick_ms);
+                    peer.leave_be_unless_voter();
                     close(link, CloseReason::Knocked, out);
                 } else {
+                    peer.rest(now, Pause::DialBack, self.settings.tick_ms);
+                    peer.leave_be_unless_voter();
                     self.greet(link, out);
                     let reason = CloseReason::ToBeDialledBack;
                     out.push(MeshOutput::Close { link, reason, after_flush: true });
                 }
             }
             Err(failure) => {
+                peer.believe();
                 peer.rest(now, Pause::Failed, self.settings.tick_ms);
                 peer.leave_be_unless_voter();
                 if failure == DialFailure::Refused {
@@ -259,6 +262,9 @@ impl Mesh {
         let peer = self.peers.get_mut(&server).expect("a member stays known");
         if now.ms_since(had.since) >= ELECTION_DIAL_BACK_MS {
             peer.refresh(now);
+            if is_greater {
+                peer.doubt();
+            }
             if peer.is_wanted() {
                 // A greater one is dialling already, if it lives. Only whether it does is asked: a
                 // word would make it give up the link it is making.
@@ -464,6 +470,7 @@ impl Mesh {
         let word = self.word.clone();
         let peer = self.peers.get_mut(&server).expect("a link is kept of who is known");
         peer.link = Some(Link { conn: link, since: now, blocked: false });
+        peer.believe();
         peer.given.clear();
         peer.again = None;
         let word = word.filter(|_| peer.is_voter());
@@ -496,7 +503,11 @@ impl Mesh {
         let peer = self.peers.get_mut(&server).expect("asked about who is known");
         if peer.again.is_some_and(|again| again <= now) {
             peer.again = None;
-            self.dial_if_wanted(server, out);
+            if peer.is_wanted() && peer.is_doubted() {
+                self.dial(server, true, out);
+            } else {
+                self.dial_if_wanted(server, out);
+            }
         }
     }
 

@@ -67,6 +67,8 @@ pub(super) struct Peer {
     /// Not before, whatever there is to say.
     rests_until: Instant,
     pause_ms: u64,
+    /// How often it is still asked whether it lives, unless it shows that it does.
+    knocks: u8,
 }
 
 impl Peer {
@@ -82,6 +84,7 @@ impl Peer {
             again: None,
             rests_until: now,
             pause_ms: ELECTION_REDIAL_MS,
+            knocks: 0,
         }
     }
 
@@ -122,6 +125,29 @@ impl Peer {
         self.pause_ms = pause_ms.saturating_mul(2).min(tick_ms.max(least));
     }
 
+    /// Its link is gone, and it dials if it lives. Whether it does is asked more than once: the
+    /// port of a server that dies is open a little longer than its links.
+    pub fn doubt(&mut self) {
+        self.knocks = KNOCKS;
+    }
+
+    /// Somebody was there. Asked again soon, until that is certain enough.
+    pub fn knocked(&mut self, now: Instant, tick_ms: u64) {
+        self.knocks = self.knocks.saturating_sub(1);
+        self.rest(now, Pause::DialBack, tick_ms);
+        if self.knocks > 0 {
+            self.again = Some(now.plus_ms(ELECTION_REDIAL_MS));
+        }
+    }
+
+    pub fn is_doubted(&self) -> bool {
+        self.knocks > 0
+    }
+
+    pub fn believe(&mut self) {
+        self.knocks = 0;
+    }
+
     /// Who does not vote asks when it wants to know something: it is not sought for an answer.
     pub fn leave_be_unless_voter(&mut self) {
         if !self.is_voter() {
@@ -141,3 +167,6 @@ impl Peer {
         self.rests_until = now;
     }
 }
+
+/// How often a server whose link is gone is asked whether it lives.
+const KNOCKS: u8 = 3;
