@@ -350,12 +350,17 @@ fn of_a_lost_greater_one_only_its_life_is_asked() {
     let out = bench.closed(9);
     let (server, dial, _) = dials(&out)[0];
     assert_eq!(server, 5);
-    // It lives, so it is dialling: a word would make it give that up.
+    // It lives, so it is dialling: a word would make it give that up. Or it is about to die.
     assert_eq!(bench.dialled(dial, Ok(conn(10))), [closes(10, Knocked)]);
-    let out = bench.wait(200);
+    for link in [11, 12] {
+        let (_, dial, _) = dials(&bench.wait(20))[0].clone();
+        assert_eq!(bench.dialled(dial, Ok(conn(link))), [closes(link, Knocked)]);
+    }
+    assert!(dials(&bench.wait(199)).is_empty());
+    let out = bench.wait(1);
     let (server, dial, _) = dials(&out).pop().expect("it has not dialled");
     assert_eq!(server, 5);
-    assert!(matches!(bench.dialled(dial, Ok(conn(11)))[0], Greet { .. }));
+    assert!(matches!(bench.dialled(dial, Ok(conn(13)))[0], Greet { .. }));
 }
 
 #[test]
