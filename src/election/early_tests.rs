@@ -148,6 +148,7 @@ fn a_better_vote_of_an_older_round_is_waited_for_before_leading() {
     bench.hear(1, Looking, vote(1, 1, 5, 1));
     bench.reach(3, Reach::Refused);
     assert!(decided(&bench.hear(1, Looking, vote(2, 0x500, 5, 4))).is_some());
+    bench.reach(3, Reach::Linked);
     let out = bench.hear(3, Looking, vote(3, 0x600, 1, 4));
     assert_eq!((&out[1], decided(&out)), (&Reopened, None));
     assert_eq!(told(&out, Looking, vote(2, 0x500, 5, 4)), [3]);
