@@ -54,19 +54,7 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         files::replace(member.files_at_start())
             .map_err(|error| Fatal::InvalidInvocation(format!("Error processing {error}")))?;
     }
-    let mut reactor = Reactor::open(config)?;
-    reactor.own_process()?;
-    if let Some(threshold_us) = slow_turn_us() {
-        reactor.tell_turns_above(threshold_us);
-    }
-    if let Some(limit) = raise_limit() {
-        reactor.bound_open_files(limit);
-    }
-    announce(config, &reactor);
-    logging.write_all();
-    if let Some(member) = &config.ensemble.member {
-        reactor.listen_to_peers(&peer_ports(config, member))?;
-    }
+    let mut reactor = open_reactor(config, logging)?;
 
     let waker = reactor.waker();
     let wake = move || {
@@ -113,6 +101,24 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         // A thread may hang in what failed: nobody waits for it.
         Ended::Fatal(fatal) => Err(fatal),
     }
+}
+
+/// Binds every port there is.
+fn open_reactor(config: &Config, logging: &Logging) -> Result<Reactor, Fatal> {
+    let mut reactor = Reactor::open(config)?;
+    reactor.own_process()?;
+    if let Some(threshold_us) = slow_turn_us() {
+        reactor.tell_turns_above(threshold_us);
+    }
+    if let Some(limit) = raise_limit() {
+        reactor.bound_open_files(limit);
+    }
+    announce(config, &reactor);
+    logging.write_all();
+    if let Some(member) = &config.ensemble.member {
+        reactor.listen_to_peers(&peer_ports(config, member))?;
+    }
+    Ok(reactor)
 }
 
 /// Where other members find this one. The node sends away who has come to the wrong server.

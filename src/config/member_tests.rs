@@ -60,13 +60,27 @@ fn a_dynamic_file_makes_a_member_of_the_version_in_its_name() {
     assert_eq!(of.files_at_start(), []);
 }
 
+const TWO: &str = "server.1=a:1:2\nserver.2=b:1:2\n";
+
+/// A member of three, and more.
+fn with(more: &str) -> String {
+    format!("{LIMITS}{THREE}{more}")
+}
+
 /// Apache's words, by whose lack or fault; file and key beside them.
+fn refuses(cases: Vec<(String, Files, &str)>) {
+    for (text, files, expected) in cases {
+        let error = read(&text, files).expect_err(&text);
+        assert!(error.to_string().contains(expected), "{text}\n{error}");
+        let late = expected.contains("peer list");
+        assert_eq!(error.exit_status, if late { 1 } else { 2 }, "{text}");
+    }
+}
+
 #[test]
-fn every_refusal_is_in_apache_s_words() {
-    let two = "server.1=a:1:2\nserver.2=b:1:2\n";
-    let whole = format!("{LIMITS}{THREE}");
-    let with = |more: &str| format!("{whole}{more}");
-    let cases: Vec<(String, Files, &str)> = vec![
+fn who_is_no_member_is_refused_in_apache_s_words() {
+    let two = TWO;
+    refuses(vec![
         (with(""), Files::default(), "/d/myid: myid file is missing"),
         (
             with(""),
@@ -100,6 +114,12 @@ fn every_refusal_is_in_apache_s_words() {
             AS_1,
             "standaloneEnabled = false then number of participants should be >0",
         ),
+    ]);
+}
+
+#[test]
+fn lines_that_make_no_ensemble_are_refused_in_apache_s_words() {
+    refuses(vec![
         (with("server.x=a:1:2"), AS_1, "server.x: For input string: \"x\""),
         (with("server.4=a:1"), AS_1, "line 7, server.4: a:1 does not have the form server_config"),
         (with("server.4=a:1:1"), AS_1, "Client and election port must be different! Please"),
@@ -118,6 +138,13 @@ fn every_refusal_is_in_apache_s_words() {
         (with("sslQuorum=true"), AS_1, "sslQuorum: TLS is not built yet"),
         (with("quorum.auth.enableSasl=true"), AS_1, "quorum.auth.enableSasl: SASL between servers"),
         (with("oraclePath=/o"), AS_1, "oraclePath: an oracle"),
+    ]);
+}
+
+#[test]
+fn dynamic_files_are_refused_in_apache_s_words() {
+    let two = TWO;
+    refuses(vec![
         (
             with("dynamicConfigFile=/d/f.1"),
             Files { dynamic: Some(two), ..AS_1 },
@@ -143,13 +170,7 @@ fn every_refusal_is_in_apache_s_words() {
             Files { dynamic: Some(two), next: Some("server.1=a:1"), ..AS_1 },
             "zoo.cfg.dynamic.next, line 1, server.1: a:1 does not have the form",
         ),
-    ];
-    for (text, files, expected) in cases {
-        let error = read(&text, files).expect_err(&text);
-        assert!(error.to_string().contains(expected), "{text}\n{error}");
-        let late = expected.contains("peer list");
-        assert_eq!(error.exit_status, if late { 1 } else { 2 }, "{text}");
-    }
+    ]);
 }
 
 #[test]

@@ -134,9 +134,11 @@ impl Peer {
     /// Somebody was there. Asked again soon, until that is certain enough.
     pub fn knocked(&mut self, now: Instant, tick_ms: u64) {
         self.knocks = self.knocks.saturating_sub(1);
-        self.rest(now, Pause::DialBack, tick_ms);
         if self.knocks > 0 {
+            self.rests_until = now.plus_ms(ELECTION_DIAL_BACK_MS);
             self.again = Some(now.plus_ms(ELECTION_REDIAL_MS));
+        } else {
+            self.rest(now, Pause::DialBack, tick_ms);
         }
     }
 

@@ -368,6 +368,9 @@ impl Node {
                 if matches!(conn.phase, Phase::Closing) {
                     return;
                 }
+                if !conn.order.awaits(*xid) {
+                    return self.part_out_of_order(*id, *xid, out);
+                }
                 let received = conn.order.complete_write(*xid);
                 self.request_throttle.release(conn.order.take_released());
                 self.outstanding.less(conn.pauses, 1);
@@ -430,6 +433,9 @@ impl Node {
         if matches!(conn.phase, Phase::Closing) {
             return;
         }
+        if self.member.is_some() && !conn.order.awaits(xid) {
+            return self.part_out_of_order(id, xid, out);
+        }
         let received = conn.order.complete_write(xid);
         self.request_throttle.release(conn.order.take_released());
         self.outstanding.less(conn.pauses, 1);
@@ -446,6 +452,13 @@ impl Node {
         if reply.closes {
             self.close(id, true, out);
         }
+    }
+
+    /// A leader has answered what a client asked in another order than it was asked. Nobody can
+    /// tell that client the truth any more over this connection.
+    fn part_out_of_order(&mut self, id: ConnId, xid: Xid, out: &mut Effects) {
+        log::error!("The leader has answered request {} of a client out of its turn", xid.0);
+        self.close(id, false, out);
     }
 
     /// A whole reply with the present zxid, and what `cons` and `mntr` count of it.

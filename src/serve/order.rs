@@ -137,6 +137,11 @@ impl Order {
         self.slots.push_back(Slot::Refused { xid, op, err, received });
     }
 
+    /// Whether this write, or what takes its turn like one, is the front.
+    pub fn awaits(&self, xid: Xid) -> bool {
+        matches!(self.slots.front(), Some(Slot::Write { xid: front, .. }) if *front == xid)
+    }
+
     /// The write at the front is decided: its slot leaves.
     pub fn complete_write(&mut self, xid: Xid) -> Instant {
         self.answered += 1;

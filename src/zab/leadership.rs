@@ -134,9 +134,11 @@ pub enum Input<'a> {
     Looking {
         server: ServerId,
     },
-    /// A learner's sync has come to the front of what it asked for before.
+    /// A learner's sync has come to the front of what it asked for before, the last of which may
+    /// be `after` and is perhaps to be proposed only at the end of the turn.
     Sync {
         link: ConnId,
+        after: Zxid,
     },
     /// The answer to what was passed up.
     Revalidated {
@@ -354,7 +356,7 @@ impl Leadership {
             }
             Input::Missing { link } => self.on_missing(turn, link),
             Input::Looking { server } => self.on_looking(turn, server),
-            Input::Sync { link } => self.on_sync(turn, link),
+            Input::Sync { link, after } => self.on_sync(turn, link, after),
             Input::Revalidated { link, revalidated } => {
                 self.on_revalidated(turn, link, revalidated);
             }

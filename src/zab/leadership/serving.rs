@@ -112,10 +112,11 @@ impl Leadership {
         }
     }
 
-    /// Answered as soon as all that is proposed by now is committed, and the learner knows it.
-    pub(super) fn on_sync(&mut self, turn: &mut Turn<'_>, link: ConnId) {
+    /// Answered as soon as all that is proposed by now, or was prepared, is committed, and the
+    /// learner knows it.
+    pub(super) fn on_sync(&mut self, turn: &mut Turn<'_>, link: ConnId, after: Zxid) {
         let Some(reign) = &self.reign else { return };
-        let after = reign.acks.proposed();
+        let after = after.max(reign.acks.proposed());
         self.say(turn, link, after, Note::Sync);
     }
 
