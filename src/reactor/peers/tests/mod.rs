@@ -265,12 +265,9 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.thread.is_some() && !thread::panicking() {
             self.push(Effect::Finished);
-            let ended = self.thread.take().map(JoinHandle::join);
-            if !thread::panicking() {
-                assert!(matches!(ended, Some(Ok(Ended::Finished))), "{ended:?}");
-            }
+            assert_eq!(self.join(), Ended::Finished);
         }
     }
 }
@@ -297,7 +294,16 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 fn accept(listener: &TcpListener) -> TcpStream {
-    let (stream, _) = listener.accept().expect("somebody comes");
+    listener.set_nonblocking(true).expect("an option");
+    let from = std::time::Instant::now();
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(e) => assert!(from.elapsed() < PATIENCE, "nobody comes: {e}"),
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    stream.set_nonblocking(false).expect("an option");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
 }
