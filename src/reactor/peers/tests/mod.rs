@@ -105,7 +105,9 @@ struct Member {
     orders: Arc<Mutex<VecDeque<Order>>>,
     connections: Arc<AtomicUsize>,
     waker: Arc<Waker>,
-    thread: Option<JoinHandle<Ended>>,
+    thread: Option<JoinHandle<(Ended, Reactor)>>,
+    /// What is left of it: nothing closes because it was dropped.
+    remains: Option<Reactor>,
 }
 
 impl Member {
@@ -142,9 +144,9 @@ impl Member {
             orders: Arc::clone(&orders),
             connections: Arc::clone(&connections),
         };
-        let thread = thread::spawn(move || reactor.run(&mut probe, &NoStorage));
-        let thread = Some(thread);
-        Member { clients, election, quorum, told, orders, connections, waker, thread }
+        let run = move || (reactor.run(&mut probe, &NoStorage), reactor);
+        let (thread, remains) = (Some(thread::spawn(run)), None);
+        Member { clients, election, quorum, told, orders, connections, waker, thread, remains }
     }
 
     fn order(&self, order: impl FnOnce(&mut Effects) + Send + 'static) {
@@ -259,7 +261,9 @@ impl Member {
             assert!(from.elapsed() < PATIENCE, "it does not end");
             thread::sleep(Duration::from_millis(1));
         }
-        thread.join().expect("no panic")
+        let (ended, reactor) = thread.join().expect("no panic");
+        self.remains = Some(reactor);
+        ended
     }
 }
 
