@@ -346,3 +346,28 @@ pub(super) fn answer(stream: &TcpStream) -> Option<io::Result<()>> {
         Err(error) => Some(Err(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dial_was_refused_where_nothing_else_came_of_any_address_there_is_a_way_to() {
+        let os = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        let refused = Errno::CONNREFUSED;
+        let cases: [(&[Errno], DialFailure); 7] = [
+            (&[], DialFailure::Unreached),
+            (&[refused, refused], DialFailure::Refused),
+            (&[Errno::NETUNREACH, refused], DialFailure::Refused),
+            (&[refused, Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT], DialFailure::Refused),
+            (&[Errno::NETUNREACH, Errno::ADDRNOTAVAIL], DialFailure::Unreached),
+            (&[refused, Errno::HOSTUNREACH], DialFailure::Unreached),
+            (&[Errno::CONNRESET, refused], DialFailure::Unreached),
+        ];
+        for (errors, failure) in cases {
+            let mut dial = Dial::new(1, Instant(5), 1000);
+            errors.iter().for_each(|errno| dial.on_failure(&os(*errno)));
+            assert_eq!(dial.failure(Instant(5)), Some(failure), "{errors:?}");
+        }
+    }
+}

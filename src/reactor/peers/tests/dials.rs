@@ -87,7 +87,7 @@ fn refused_is_said_where_everybody_has_refused_and_unreached_where_somebody_is_s
     member.dial(2, &[deserted(), deserted()], LONG_MS);
     assert_eq!(member.dialed(2), Err(DialFailure::Refused));
     let silence = Silence::new();
-    member.dial(3, &[silence.place.clone()], 300);
+    member.dial(3, std::slice::from_ref(&silence.place), 300);
     assert_eq!(member.dialed(3), Err(DialFailure::Unreached));
     member.dial(4, &[deserted(), silence.place.clone(), deserted()], 300);
     assert_eq!(member.dialed(4), Err(DialFailure::Unreached));

@@ -170,6 +170,7 @@ fn who_is_closed_gets_what_was_sent_before_and_the_node_is_not_told() {
             out.send(link, |arena| arena.extend_from_slice(b"behind the end"));
         }
     });
+    member.settle();
     stream.write_all(b"nobody hears this").expect("sent");
     assert!(read_to_end(&mut stream) == sent, "all of it, and an end");
     assert_eq!(member.told_until(&mut witness, witness_link), []);

@@ -105,7 +105,9 @@ struct Member {
     orders: Arc<Mutex<VecDeque<Order>>>,
     connections: Arc<AtomicUsize>,
     waker: Arc<Waker>,
-    thread: Option<JoinHandle<Ended>>,
+    thread: Option<JoinHandle<(Ended, Reactor)>>,
+    /// What is left of it: nothing closes because it was dropped.
+    remains: Option<Reactor>,
 }
 
 impl Member {
@@ -142,9 +144,9 @@ impl Member {
             orders: Arc::clone(&orders),
             connections: Arc::clone(&connections),
         };
-        let thread = thread::spawn(move || reactor.run(&mut probe, &NoStorage));
-        let thread = Some(thread);
-        Member { clients, election, quorum, told, orders, connections, waker, thread }
+        let run = move || (reactor.run(&mut probe, &NoStorage), reactor);
+        let (thread, remains) = (Some(thread::spawn(run)), None);
+        Member { clients, election, quorum, told, orders, connections, waker, thread, remains }
     }
 
     fn order(&self, order: impl FnOnce(&mut Effects) + Send + 'static) {
@@ -259,18 +261,17 @@ impl Member {
             assert!(from.elapsed() < PATIENCE, "it does not end");
             thread::sleep(Duration::from_millis(1));
         }
-        thread.join().expect("no panic")
+        let (ended, reactor) = thread.join().expect("no panic");
+        self.remains = Some(reactor);
+        ended
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.thread.is_some() && !thread::panicking() {
             self.push(Effect::Finished);
-            let ended = self.thread.take().map(JoinHandle::join);
-            if !thread::panicking() {
-                assert!(matches!(ended, Some(Ok(Ended::Finished))), "{ended:?}");
-            }
+            assert_eq!(self.join(), Ended::Finished);
         }
     }
 }
@@ -297,7 +298,16 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 fn accept(listener: &TcpListener) -> TcpStream {
-    let (stream, _) = listener.accept().expect("somebody comes");
+    listener.set_nonblocking(true).expect("an option");
+    let from = std::time::Instant::now();
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(e) => assert!(from.elapsed() < PATIENCE, "nobody comes: {e}"),
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    stream.set_nonblocking(false).expect("an option");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
 }
