@@ -50,10 +50,7 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         );
     }
     let section = login_section(config)?;
-    if let Some(member) = &config.ensemble.member {
-        files::replace(member.files_at_start())
-            .map_err(|error| Fatal::InvalidInvocation(format!("Error processing {error}")))?;
-    }
+    replace_files(config)?;
     let mut reactor = open_reactor(config, logging)?;
 
     let waker = reactor.waker();
@@ -138,6 +135,13 @@ fn peer_ports(config: &Config, member: &MemberConfig) -> PeerPorts {
 
 /// What Java sleeps between two tries to listen.
 const BIND_RETRY_MS: u64 = 1000;
+
+/// What becomes of a member's files before it serves.
+fn replace_files(config: &Config) -> Result<(), Fatal> {
+    let Some(member) = &config.ensemble.member else { return Ok(()) };
+    files::replace(member.files_at_start())
+        .map_err(|error| Fatal::InvalidInvocation(format!("Error processing {error}")))
+}
 
 /// What the login file has for this server, where one is named.
 fn login_section(config: &Config) -> Result<Option<Section>, Fatal> {

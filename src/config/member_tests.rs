@@ -60,15 +60,10 @@ fn a_dynamic_file_makes_a_member_of_the_version_in_its_name() {
     assert_eq!(of.files_at_start(), []);
 }
 
-const TWO: &str = "server.1=a:1:2\nserver.2=b:1:2\n";
+/// What stops the start: the files, and Apache's words beside file, line and key.
+type Refusals = Vec<(String, Files<'static>, &'static str)>;
 
-/// A member of three, and more.
-fn with(more: &str) -> String {
-    format!("{LIMITS}{THREE}{more}")
-}
-
-/// Apache's words, by whose lack or fault; file and key beside them.
-fn refuses(cases: Vec<(String, Files, &str)>) {
+fn refuse(cases: Refusals) {
     for (text, files, expected) in cases {
         let error = read(&text, files).expect_err(&text);
         assert!(error.to_string().contains(expected), "{text}\n{error}");
@@ -77,29 +72,34 @@ fn refuses(cases: Vec<(String, Files, &str)>) {
     }
 }
 
+fn three_with(more: &str) -> String {
+    format!("{LIMITS}{THREE}{more}")
+}
+
+const TWO: &str = "server.1=a:1:2\nserver.2=b:1:2\n";
+
 #[test]
-fn who_is_no_member_is_refused_in_apache_s_words() {
-    let two = TWO;
-    refuses(vec![
-        (with(""), Files::default(), "/d/myid: myid file is missing"),
+fn who_lacks_an_id_or_a_limit_is_refused_in_apache_s_words() {
+    refuse(vec![
+        (three_with(""), Files::default(), "/d/myid: myid file is missing"),
         (
-            with(""),
+            three_with(""),
             Files { my_id: Some("one"), ..AS_1 },
             "/d/myid, line 1: serverid one is not a number",
         ),
-        (with(""), Files { my_id: Some(""), ..AS_1 }, "serverid null is not a number"),
+        (three_with(""), Files { my_id: Some(""), ..AS_1 }, "serverid null is not a number"),
         (
-            with(""),
+            three_with(""),
             Files { my_id: Some("7"), ..AS_1 },
             "/d/myid: My id 7 not in the peer list of zoo.cfg",
         ),
-        (format!("syncLimit=1\n{two}"), AS_1, "zoo.cfg, initLimit: initLimit is not set"),
-        (format!("initLimit=1\n{two}"), AS_1, "zoo.cfg, syncLimit: syncLimit is not set"),
-        (format!("initLimit=0\nsyncLimit=1\n{two}"), AS_1, "line 2, initLimit: initLimit is not"),
-        (format!("initLimit=-1\nsyncLimit=1\n{two}"), AS_1, "-1 ticks of 3000 ms are out of"),
-        (format!("initLimit=1\nsyncLimit=715828\n{two}"), AS_1, "715828 ticks of 3000 ms are"),
+        (format!("syncLimit=1\n{TWO}"), AS_1, "zoo.cfg, initLimit: initLimit is not set"),
+        (format!("initLimit=1\n{TWO}"), AS_1, "zoo.cfg, syncLimit: syncLimit is not set"),
+        (format!("initLimit=0\nsyncLimit=1\n{TWO}"), AS_1, "line 2, initLimit: initLimit is not"),
+        (format!("initLimit=-1\nsyncLimit=1\n{TWO}"), AS_1, "-1 ticks of 3000 ms are out of"),
+        (format!("initLimit=1\nsyncLimit=715828\n{TWO}"), AS_1, "715828 ticks of 3000 ms are"),
         (
-            format!("{LIMITS}connectToLearnerMasterLimit=9999999\n{two}"),
+            format!("{LIMITS}connectToLearnerMasterLimit=9999999\n{TWO}"),
             AS_1,
             "connectToLearnerMasterLimit: 9999999 ticks",
         ),
@@ -118,36 +118,51 @@ fn who_is_no_member_is_refused_in_apache_s_words() {
 }
 
 #[test]
-fn lines_that_make_no_ensemble_are_refused_in_apache_s_words() {
-    refuses(vec![
-        (with("server.x=a:1:2"), AS_1, "server.x: For input string: \"x\""),
-        (with("server.4=a:1"), AS_1, "line 7, server.4: a:1 does not have the form server_config"),
-        (with("server.4=a:1:1"), AS_1, "Client and election port must be different! Please"),
-        (with("server.4=a:1:2:voter"), AS_1, "Unrecognised peertype: voter"),
-        (with("server.4=a:1:2|b:1:2"), AS_1, "Multiple address feature is disabled, but multiple"),
-        (with("group.1=1:2"), AS_1, "Server 3is not in a group"),
-        (with("group.1=1:2:3\ngroup.2=3"), AS_1, "Server 3is in multiple groups"),
-        (with("peerType=voter"), AS_1, "line 7, peerType: Unrecognised peertype: voter"),
+fn lists_that_make_no_ensemble_are_refused_in_apache_s_words() {
+    refuse(vec![
+        (three_with("server.x=a:1:2"), AS_1, "server.x: For input string: \"x\""),
         (
-            with("clientPort=1\nserver.1=h1:2888:3888;2"),
+            three_with("server.4=a:1"),
+            AS_1,
+            "line 7, server.4: a:1 does not have the form server_config",
+        ),
+        (three_with("server.4=a:1:1"), AS_1, "Client and election port must be different! Please"),
+        (three_with("server.4=a:1:2:voter"), AS_1, "Unrecognised peertype: voter"),
+        (
+            three_with("server.4=a:1:2|b:1:2"),
+            AS_1,
+            "Multiple address feature is disabled, but multiple",
+        ),
+        (three_with("group.1=1:2"), AS_1, "Server 3is not in a group"),
+        (three_with("group.1=1:2:3\ngroup.2=3"), AS_1, "Server 3is in multiple groups"),
+        (three_with("peerType=voter"), AS_1, "line 7, peerType: Unrecognised peertype: voter"),
+        (
+            three_with("clientPort=1\nserver.1=h1:2888:3888;2"),
             AS_1,
             "client address for this server (id = 1) in static config file is",
         ),
-        (with("cnxTimeout=soon"), AS_1, "cnxTimeout: For input string: \"soon\""),
-        (with("leader.maxConcurrentSnapSyncs=0"), AS_1, "maxConcurrentSyncs must be positive, was"),
-        (with("sslQuorum=true"), AS_1, "sslQuorum: TLS is not built yet"),
-        (with("quorum.auth.enableSasl=true"), AS_1, "quorum.auth.enableSasl: SASL between servers"),
-        (with("oraclePath=/o"), AS_1, "oraclePath: an oracle"),
     ]);
 }
 
 #[test]
-fn dynamic_files_are_refused_in_apache_s_words() {
-    let two = TWO;
-    refuses(vec![
+fn keys_and_files_that_do_not_go_together_are_refused_in_apache_s_words() {
+    refuse(vec![
+        (three_with("cnxTimeout=soon"), AS_1, "cnxTimeout: For input string: \"soon\""),
         (
-            with("dynamicConfigFile=/d/f.1"),
-            Files { dynamic: Some(two), ..AS_1 },
+            three_with("leader.maxConcurrentSnapSyncs=0"),
+            AS_1,
+            "maxConcurrentSyncs must be positive, was",
+        ),
+        (three_with("sslQuorum=true"), AS_1, "sslQuorum: TLS is not built yet"),
+        (
+            three_with("quorum.auth.enableSasl=true"),
+            AS_1,
+            "quorum.auth.enableSasl: SASL between servers",
+        ),
+        (three_with("oraclePath=/o"), AS_1, "oraclePath: an oracle"),
+        (
+            three_with("dynamicConfigFile=/d/f.1"),
+            Files { dynamic: Some(TWO), ..AS_1 },
             "parameter: server.1 must be in a separate dynamic config file",
         ),
         (
@@ -167,7 +182,7 @@ fn dynamic_files_are_refused_in_apache_s_words() {
         ),
         (
             format!("{LIMITS}dynamicConfigFile=/d/f.1"),
-            Files { dynamic: Some(two), next: Some("server.1=a:1"), ..AS_1 },
+            Files { dynamic: Some(TWO), next: Some("server.1=a:1"), ..AS_1 },
             "zoo.cfg.dynamic.next, line 1, server.1: a:1 does not have the form",
         ),
     ]);
