@@ -1,6 +1,7 @@
 """The ensemble of one case: who plays which part, what it does, and what must hold in the end."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -247,8 +248,13 @@ class Stage:
         differences(tree, kept, f"what Java finds in the directory of {member}")
 
     def complaints(self):
-        for member in self.all:
-            text = member.log_text()
+        """Digests that differ; but what Java sends as a snapshot while it writes is of no one
+        zxid, and whoever has got it says so itself."""
+        logs = {member: member.log_text() for member in self.all}
+        is_fuzzy = any("Sending snapshot last zxid" in text for text in logs.values())
+        for member, text in logs.items():
+            if is_fuzzy and re.search(evidence.LEARNER["snap"], text):
+                continue
             for line in text.splitlines():
                 if any(words in line for words in COMPLAINTS):
                     raise AssertionError(f"{member} complains: {line}")
