@@ -23,6 +23,7 @@ class Case:
     play: typing.Callable
     settings: tuple = ()
     observer: int = 0
+    leader: int = 2  # of cases that do not say so themselves
     limit_s: int = 180
 
 
@@ -110,12 +111,12 @@ def all_rolling():
 
 def all_alone():
     plays = {
-        "serves-clients": kills.serves, "leader-dies": kills.one(2), "follower-dies": kills.one(3),
+        "serves-clients": kills.serves, "leader-dies": kills.one(3), "follower-dies": kills.one(2),
         "each-dies": kills.each, "all-stop": kills.all_at_once(signal.SIGTERM),
         "all-die": kills.all_at_once(signal.SIGKILL), "quorum-lost": kills.quorum,
     }
     for name, play in plays.items():
-        yield Case(f"alone/zzz/{name}", "alone", "zzz", play)
+        yield Case(f"alone/zzz/{name}", "alone", "zzz", play, leader=3)
     for kind in evidence.KINDS:
         yield Case(
             f"alone/zzz/{kind}", "alone-syncs", "zzz", syncs.joins(kind),

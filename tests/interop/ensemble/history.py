@@ -16,7 +16,9 @@ from kazoo.exceptions import (
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 
-TIMEOUT_S = 40
+from patience import Deadline, seconds
+
+TIMEOUT_S = seconds(40)
 PAUSE_S = 0.03
 LOST = (ConnectionLoss, KazooTimeoutError)
 
@@ -48,7 +50,7 @@ class Writer(threading.Thread):
     def begin(self):
         """Its own nodes are there, and its session, when this returns."""
         self.zk.add_listener(self.on_state)
-        self.zk.start(timeout=30)
+        self.zk.start(timeout=seconds(30))
         self.session = self.zk.client_id[0]
         self.zk.ensure_path("/history/tokens")
         self.zk.create(self.key, b"0")
@@ -143,7 +145,7 @@ class Writer(threading.Thread):
     def halt(self):
         """No more writes; the session stays, and its ephemeral with it."""
         self.ending.set()
-        self.join(30)
+        self.join(seconds(30))
         if self.is_alive():
             self.findings.append("it did not come to an end")
 
@@ -171,15 +173,15 @@ class History:
     def acknowledged(self):
         return sum(writer.acknowledged for writer in self.writers)
 
-    def progress(self, more=20, seconds=40, writers=None):
+    def progress(self, more=20, writers=None):
         """Until each writer has so many acknowledgements more."""
-        begin = time.monotonic()
+        end = Deadline(40)
         wanted = {writer: writer.acknowledged + more for writer in writers or self.writers}
         while any(writer.acknowledged < count for writer, count in wanted.items()):
             self.sound()
-            if time.monotonic() - begin > seconds:
+            if end.is_over():
                 counts = [writer.acknowledged for writer in self.writers]
-                raise AssertionError(f"the writers come no further in {seconds} s: {counts}")
+                raise AssertionError(f"the writers come no further in {end.seconds} s: {counts}")
             time.sleep(0.02)
 
     def sound(self):

@@ -6,23 +6,22 @@ import time
 import evidence
 from exchanging.link import Link
 
+from patience import Deadline
 from stage import TIMEOUT_MS
 
-LEADER = 2
 
-
-def begin(stage, ids=None):
-    """All of them serve under load, 2 leads."""
-    others = [member for member in stage.all if member.id < LEADER]
-    stage.lead(stage[LEADER], *others)
+def begin(stage):
+    """All of them serve under load; who is to lead does."""
+    leader = stage[stage.leader_id]
+    stage.lead(leader, *[member for member in stage.all if member.id < leader.id])
     for member in stage.all:
         if not member.is_running():
             stage.join(member)
-    stage.fill(stage[LEADER])
+    stage.fill(leader)
     stage.history.begin(stage.all.addresses())
     stage.watchers.begin(list(stage.all))
     stage.history.progress(30)
-    stage.leads(stage[LEADER])
+    stage.leads(leader)
 
 
 def ring(stage):
@@ -46,8 +45,9 @@ def one(victim):
 def each(stage):
     """Each member in turn, the leader of the moment among them."""
     begin(stage)
-    for number in [LEADER, *(member.id for member in stage.all if member.id != LEADER)]:
-        lose(stage, stage[number])
+    others = [member for member in stage.all if member.id != stage.leader_id]
+    for member in [stage[stage.leader_id], *others]:
+        lose(stage, member)
     stage.finish()
 
 
@@ -58,7 +58,7 @@ def lose(stage, dying, how=signal.SIGKILL):
     dying.end(how, 20)
     begin_s = time.monotonic()
     if was == "leader":
-        heir = stage.all.wait_leader(other_than=dying)
+        heir = stage.leader(other_than=dying)
         stage.proof(f"{dying.id} was {was}, then led {heir.id}")
     else:
         stage.proof(f"{dying.id} was {was}")
@@ -67,8 +67,8 @@ def lose(stage, dying, how=signal.SIGKILL):
     ring(stage)
     marks = stage.marks()
     dying.start()
-    back = dying.wait_mode("follower", "observer")
-    leader = stage.all.wait_leader()
+    back = stage.serves(dying)
+    leader = stage.leader()
     found = [evidence.BEGUN.format(sid=dying.id)]
     stage.proof(evidence.find(found[0], marks.said(leader), leader).strip())
     stage.proof(f"{dying.id} is {back} of {leader.id}")
@@ -85,8 +85,10 @@ def all_at_once(how):
         for member in stage.all:
             member.end(how, 20)
         stage.proof("all were down")
-        stage.all.start()
-        leader = stage.all.wait_leader()
+        stage.all.start(wait=False)
+        for member in stage.all:
+            stage.serves(member)
+        leader = stage.leader()
         stage.leads(leader)
         stage.history.progress(20)
         ring(stage)
@@ -97,12 +99,12 @@ def all_at_once(how):
 def quorum(stage):
     """Two of three are gone: the third serves nobody, until there are two again."""
     begin(stage)
-    left = stage[1]
-    for number in (LEADER, 3):
-        stage[number].kill()
-    end = time.monotonic() + 20
+    left, other, leader = stage[1], stage[2], stage[3]
+    for member in other, leader:
+        member.kill()
+    end = Deadline(20)
     while left.mode():
-        if time.monotonic() > end:
+        if end.is_over():
             raise AssertionError(f"{left} serves without a quorum")
         time.sleep(0.02)
     counts = stage.history.acknowledged()
@@ -110,12 +112,12 @@ def quorum(stage):
     if stage.history.acknowledged() != counts:
         raise AssertionError("writes are acknowledged without a quorum")
     stage.proof("1 alone serves nobody, and acknowledges nothing")
-    stage[3].start()
-    stage[3].wait_serving()
-    stage.leads(stage.all.wait_leader())
+    other.start()
+    stage.serves(other)
+    stage.leads(stage.leader())
     stage.history.progress(20)
-    stage[LEADER].start()
-    stage[LEADER].wait_serving()
+    leader.start()
+    stage.serves(leader)
     ring(stage)
     stage.finish()
 

@@ -14,7 +14,9 @@ import time
 
 from golden.jute import OPEN, OPS, Masks, Reader, Writer
 
-TIMEOUT_MS = 100000
+from patience import Deadline, seconds
+
+TIMEOUT_MS = int(seconds(100000))
 MOVE_S = 40
 PING_S = 2
 PING, EVENT, WATCHES = -2, -1, -8
@@ -43,7 +45,7 @@ class Living(threading.Thread):
     # --- its life ---
 
     def begin(self):
-        self.attach(30)
+        self.attach()
         self.ask("create", create("/living", b""), allow=(-110,))
         self.ask("create", create(BELL, b"0"), allow=(-110,))
         self.ask("create", create(self.path, b"", flags=1))
@@ -56,7 +58,7 @@ class Living(threading.Thread):
         while not self.ending.is_set() and not self.findings:
             try:
                 if self.link is None:
-                    self.attach(MOVE_S)
+                    self.attach()
                     self.set_watches()
                     spoke = time.monotonic()
                 if self.buffer or select.select([self.link], [], [], 0.1)[0]:
@@ -73,9 +75,9 @@ class Living(threading.Thread):
                 self.drop()
         self.drop()
 
-    def attach(self, seconds):
+    def attach(self):
         """To the next server that takes the session, or begins it."""
-        end = time.monotonic() + seconds
+        end = Deadline(MOVE_S)
         while not self.ending.is_set():
             port = self.ports[self.turn % len(self.ports)]
             self.turn += 1
@@ -83,13 +85,13 @@ class Living(threading.Thread):
                 return self.connect(port)
             except OSError:
                 self.drop()
-                if time.monotonic() > end:
+                if end.is_over():
                     raise Refused(f"no server takes session 0x{self.session:x}") from None
                 time.sleep(0.05)
         raise OSError("it is over")
 
     def connect(self, port):
-        self.link = socket.create_connection(("127.0.0.1", port), 5)
+        self.link = socket.create_connection(("127.0.0.1", port), seconds(5))
         self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         body = Writer().int(0).long(self.zxid).int(TIMEOUT_MS).long(self.session)
@@ -112,7 +114,7 @@ class Living(threading.Thread):
     def halt(self):
         """Stops listening; the session lives on until its timeout."""
         self.ending.set()
-        self.join(30)
+        self.join(seconds(30))
 
     # --- what it says ---
 
@@ -223,14 +225,14 @@ class Watchers:
         link.create(f"{BELL}/{self.rung}", b"")
         return data, link.zxid
 
-    def heard(self, rung, seconds=30):
+    def heard(self, rung, limit_s=30):
         """Until each of them was told of it by an event."""
         data, children = rung
-        end = time.monotonic() + seconds
+        end = Deadline(limit_s)
         for one in self.sessions:
             while one.known["data"] < data or one.known["children"] < children:
                 self.sound()
-                if time.monotonic() > end:
+                if end.is_over():
                     raise AssertionError(
                         f"session 0x{one.session:x} ({one.name}) was not told of 0x{data:x} and "
                         f"0x{children:x}: it knows {one.known}"

@@ -24,13 +24,13 @@ def rolls(to, back, leader_first=False):
 def replace_all(stage, letters, leader_first):
     left = {member.id for member in stage.all}
     while left:
-        leader = stage.all.wait_leader()
+        leader = stage.leader()
         others = sorted(left - {leader.id})
         lead_now = leader.id in left and (leader_first or not others)
         member = stage[leader.id if lead_now else others[0]]
         left.discard(member.id)
         replace(stage, member, letters[member.id - 1])
-    leader = stage.all.wait_leader()
+    leader = stage.leader()
     stage.leads(leader)
     stage.proof(f"all are {''.join(letters)}, led by {leader.id}")
 
@@ -41,7 +41,7 @@ def replace(stage, member, letter):
     change(member, letter)
     stage.history.progress(10)
     member.start()
-    mode = member.wait_serving()
+    mode = stage.serves(member)
     runs(member)
     stage.proof(f"{member.id}, {was}, became {name}, {mode}")
     stage.history.progress(20)

@@ -13,15 +13,16 @@ from exchanging.link import SUPER, Link, Writer, differences, look
 import evidence
 from history import History
 from living import Watchers
+from patience import Deadline, seconds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TIMEOUT_MS = 120000
+TIMEOUT_MS = int(seconds(120000))
 # What a letter in a case's name stands for. `play` puts others into a part, which is how the cases
 # prove themselves with Apache alone.
 PARTS = {"z": "zkd", "j": "3.9.5", "m": "3.9.4", "o": "3.8.0"}
 JUDGE = "3.9.5"
 SETTINGS = [
-    "tickTime=500", "initLimit=40", "syncLimit=12", "maxSessionTimeout=600000",
+    f"tickTime={int(seconds(500))}", "initLimit=40", "syncLimit=12", "maxSessionTimeout=600000",
     "-Dzookeeper.extendedTypesEnabled=true", "-Dzookeeper.preAllocSize=4096",
     f"-Dzookeeper.DigestAuthenticationProvider.superDigest={SUPER}",
 ]
@@ -62,7 +63,7 @@ def change(member, letter):
 class Stage:
     """Members by id. `letters` is one letter a member, from id 1 on; `observer` is an id."""
 
-    def __init__(self, folder, letters, observer=0, settings=(), binary=""):
+    def __init__(self, folder, letters, observer=0, settings=(), binary="", leader=2):
         words = [*SETTINGS, *settings]
         specs = [spec(letter, n, words, n == observer) for n, letter in enumerate(letters, 1)]
         self.folder = folder
@@ -70,6 +71,7 @@ class Stage:
         self.all = ensemble.Ensemble.create(where, specs, [], binary, True)
         self.history, self.watchers = History(), Watchers()
         self.relays, self.proofs = [], []
+        self.leader_id = leader
         self.seed, self.is_masked = None, False
         self.begun = time.monotonic()
 
@@ -95,7 +97,7 @@ class Stage:
         members = [leader, *others]
         self.all.start([member.id for member in members], wait=False)
         for member in members:
-            member.wait_serving()
+            self.serves(member)
         self.leads(leader)
 
     def leads(self, leader):
@@ -103,7 +105,16 @@ class Stage:
 
     def join(self, member):
         member.start()
-        member.wait_mode("observer" if member.observer else "follower")
+        mode = "observer" if member.observer else "follower"
+        member.wait_mode(mode, seconds=seconds(60))
+
+    def serves(self, member):
+        """Waits until it does; gives its mode."""
+        return member.wait_serving(seconds(60))
+
+    def leader(self, other_than=None):
+        """Waits until somebody leads."""
+        return self.all.wait_leader(seconds(60), other_than)
 
     def fill(self, member, wide=False):
         """One node of each kind, an ephemeral session among them; `wide`: and 4 MB more."""
@@ -136,30 +147,30 @@ class Stage:
         content.answered(link, sent)
         link.end()
 
-    def settle_writing(self, member, seconds=20):
+    def settle_writing(self, member):
         """Until a member has applied what the leader had when this was asked."""
         wanted = self.all.leader().zxid()
-        end = time.monotonic() + seconds
+        end = Deadline(20)
         while (member.zxid() or 0) < wanted:
-            if time.monotonic() > end:
-                raise AssertionError(f"{member} does not come to 0x{wanted:x} in {seconds} s")
+            if end.is_over():
+                raise AssertionError(f"{member} does not come to 0x{wanted:x}")
             time.sleep(0.02)
 
     # --- the end ---
 
-    def settle(self, seconds=40):
+    def settle(self):
         """Until all members that run have applied the same."""
         link = Link(self.running()[0].client_port, TIMEOUT_MS)
         link.create("/settled", b"", expect=None)
         link.end()
-        end = time.monotonic() + seconds
+        end = Deadline(40)
         while True:
             zxids = {member.id: member.zxid() for member in self.running()}
             if None not in zxids.values() and len(set(zxids.values())) == 1:
                 return
-            if time.monotonic() > end:
+            if end.is_over():
                 raise AssertionError(
-                    f"the members do not come together in {seconds} s: "
+                    "the members do not come together: "
                     + str({n: zxid and hex(zxid) for n, zxid in zxids.items()})
                 )
             time.sleep(0.02)
@@ -218,7 +229,7 @@ class Stage:
                 place = os.path.join(self.folder, f"opened-{member.id}")
                 words = [word for word in SETTINGS if word.startswith("-D")]
                 command = [
-                    ensemble.APACHE, "start", JUDGE, "--dir", place, f"dataDir={member.data}",
+                    ensemble.APACHE, "start", JUDGE, "--seconds", str(int(seconds(30))), "--dir", place, f"dataDir={member.data}",
                     "maxSessionTimeout=600000", *words,
                 ]
                 child = subprocess.Popen(
@@ -227,7 +238,7 @@ class Stage:
                 )
                 opened.append((member, place, child))
             for member, place, child in opened:
-                out, err = child.communicate(timeout=90)
+                out, err = child.communicate(timeout=seconds(90))
                 if child.returncode:
                     raise AssertionError(f"Java does not open what {member} left:\n{err}")
                 found = self.tree(int(out.split()[0]))

@@ -11,6 +11,7 @@ import time
 from exchanging.link import Link, create
 
 import evidence
+from patience import Deadline, seconds
 from relay import Relay
 from stage import TIMEOUT_MS
 
@@ -73,10 +74,10 @@ def prepare_trunc(stage, third, leader, joiner):
     stage.lead(leader, third)
 
 
-def await_logged(member, words, seconds=20):
-    end = time.monotonic() + seconds
+def await_logged(member, words):
+    end = Deadline(20)
     while not any(words in tail(path) for path in logs(member)):
-        if time.monotonic() > end:
+        if end.is_over():
             raise AssertionError(f"{member} does not log what it proposes")
         time.sleep(0.05)
     evidence.mode_is(member, "leader")
@@ -122,11 +123,11 @@ def is_killed(kind, victim):
         relay.hold_at(MIDDLE[kind])
         marks = stage.marks()
         joiner.start()
-        if not relay.held.wait(40):
+        if not relay.held.wait(seconds(40)):
             said = evidence.excerpt(marks.said(joiner))
             raise evidence.NoEvidence(f"{kind} did not come to {MIDDLE[kind]} bytes:\n{said}")
         word = evidence.LEARNER[kind.split("-")[0]]
-        joiner.wait_log(word, marks.at[JOINER], 20)
+        joiner.wait_log(word, marks.at[JOINER], seconds(20))
         if joiner.mode():
             raise evidence.NoEvidence("the joiner serves before its sync has ended")
         stage.proof(evidence.synced(marks, kind, leader, joiner))
@@ -135,11 +136,11 @@ def is_killed(kind, victim):
         relay.release()
         stage.proof(f"{victim} killed behind byte {MIDDLE[kind]} of it")
         if victim == "leader":
-            heir = stage.all.wait_leader()
+            heir = stage.leader()
             stage.leads(heir)
         dies.start()
         for member in stage.all:
-            member.wait_serving()
+            stage.serves(member)
         if kind == "trunc":
             stage.history.begin(stage.all.addresses())
         stage.history.progress(20)
