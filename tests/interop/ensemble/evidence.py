@@ -10,7 +10,8 @@ KINDS = ("diff-memory", "diff-log", "trunc", "snap-empty", "snap-behind")
 LEARNER = {
     "diff": r"Getting a diff from the leader 0x\w+",
     "trunc": r"Truncating log to get in sync with the leader 0x\w+",
-    "snap": r"Getting a snapshot from leader 0x\w+",
+    # Not the empty one that every directory begins with.
+    "snap": r"Getting a snapshot from leader 0x[1-9a-f]\w*",
 }
 BEGUN = r"Synchronizing with Learner sid: {sid} .*peerLastZxid=0x(?P<peer>\w+)"
 JAVA = {

@@ -21,7 +21,7 @@ class Relay:
         self.port = self.own.number
         self.limit = None
         self.held, self.released = threading.Event(), threading.Event()
-        self.sockets, self.ended = [], False
+        self.sockets, self.ended, self.is_cut = [], False, False
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(("127.0.0.1", self.port))
@@ -36,6 +36,13 @@ class Relay:
     def release(self):
         self.limit = None
         self.released.set()
+
+    def cut(self):
+        """What is held goes nowhere, not even what its sender's kernel has left."""
+        self.is_cut = True
+        for one in self.sockets:
+            shut(one)
+        self.release()
 
     def end(self):
         self.ended = True
@@ -63,6 +70,7 @@ class Relay:
             self.sockets += [learner, leader]
             for one in learner, leader:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.is_cut = False
             for ends in (learner, leader, False), (leader, learner, True):
                 threading.Thread(target=self.pour, args=ends, daemon=True).start()
 
@@ -77,6 +85,8 @@ class Relay:
                     self.limit = None
                     self.held.set()
                     self.released.wait()
+                    if self.is_cut:
+                        return
                     passed, data = passed + head, data[head:]
                 sink.sendall(data)
                 passed += len(data)

@@ -24,7 +24,11 @@ MIDDLE = {
     "diff-memory": 1_000_000, "diff-log": 18_000_000, "trunc": 44,
     "snap-empty": 2_000_000, "snap-behind": 2_000_000,
 }
-SETTINGS = {"snap-behind": ["-Dzookeeper.snapshotSizeFactor=-1"]}
+# What zkd sends as a snapshot is its last file, with the log behind it: it shall have taken one.
+SNAPSHOTS = "-Dzookeeper.snapCount=60"
+SETTINGS = {
+    "snap-empty": [SNAPSHOTS], "snap-behind": [SNAPSHOTS, "-Dzookeeper.snapshotSizeFactor=-1"],
+}
 
 
 def prepare(stage, kind, in_the_middle=False):
@@ -51,7 +55,18 @@ def prepare(stage, kind, in_the_middle=False):
     else:
         stage.bulk(leader, MANY, LARGE)
     stage.history.progress(10)
+    if kind.startswith("snap"):
+        await_snapshot(leader)
     stage.leads(leader)
+
+
+def await_snapshot(member):
+    """One that holds what `fill` has written."""
+    end = Deadline(30)
+    while not any(os.path.getsize(path) > MIDDLE["snap-empty"] for path in files(member, "snap")):
+        if end.is_over():
+            raise AssertionError(f"{member} takes no snapshot")
+        time.sleep(0.05)
 
 
 def prepare_trunc(stage, third, leader, joiner):
@@ -76,18 +91,18 @@ def prepare_trunc(stage, third, leader, joiner):
 
 def await_logged(member, words):
     end = Deadline(20)
-    while not any(words in tail(path) for path in logs(member)):
+    while not any(words in content(path) for path in files(member, "log")):
         if end.is_over():
             raise AssertionError(f"{member} does not log what it proposes")
         time.sleep(0.05)
     evidence.mode_is(member, "leader")
 
 
-def logs(member):
-    return glob.glob(os.path.join(member.data, "version-2", "log.*"))
+def files(member, prefix):
+    return glob.glob(os.path.join(member.data, "version-2", prefix + "*.*"))
 
 
-def tail(path):
+def content(path):
     with open(path, "rb") as file:
         return file.read()
 
@@ -133,7 +148,8 @@ def is_killed(kind, victim):
         stage.proof(evidence.synced(marks, kind, leader, joiner))
         dies = {"joiner": joiner, "leader": leader, "third": third}[victim]
         dies.kill()
-        relay.release()
+        # The rest of what a dead leader has sent would still arrive.
+        relay.release() if victim == "third" else relay.cut()
         stage.proof(f"{victim} killed behind byte {MIDDLE[kind]} of it")
         if victim == "leader":
             heir = stage.leader()
