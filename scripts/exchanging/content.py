@@ -6,8 +6,12 @@ READ_ONLY = [(1, "world", "anyone")]
 MIXED = [(31, "ip", "127.0.0.1"), (5, "world", "anyone"), (16, "digest", "user:abcdefghijkl=")]
 
 
-def kinds(port, top):
-    """One node of each kind below `top`. Gives the session whose ephemerals live on."""
+def kinds(port, top, create2_in_multi=True):
+    """One node of each kind below `top`. Gives the session whose ephemerals live on.
+
+    Without `create2_in_multi` for ensembles: Apache 3.8.0 applies no such part of a multi that
+    another server has prepared (ZOOKEEPER-4026), and has another tree from then on.
+    """
     link = Link(port)
     link.create(top, b"")
     link.create(f"{top}/null", None)
@@ -24,7 +28,7 @@ def kinds(port, top):
     link.create(f"{top}/t/s-", None, flags=6, op="createTTL", ttl=10**9)
     acls(link, top)
     quotas(link, top)
-    multis(link, top)
+    multis(link, top, create2_in_multi)
     short = Link(port)
     for number in range(3):
         short.create(f"{top}/short{number}", b"", flags=1)
@@ -54,13 +58,13 @@ def quotas(link, top):
     link.create(f"{top}/counted", b"counted")
 
 
-def multis(link, top):
+def multis(link, top, create2):
     where = lambda path: Writer().buf(f"{top}/{path}")  # noqa: E731
     link.multi(
         ("create", create(f"{top}/m", b"m")), ("check", where("m").int(0)),
         ("setData", where("m").buf(b"mm").int(0)), ("create", create(f"{top}/m/e", b"", flags=1)),
         ("createContainer", create(f"{top}/m/c", b"", flags=4)),
-        ("create2", create(f"{top}/m/s-", b"", flags=2)),
+        ("create2" if create2 else "create", create(f"{top}/m/s-", b"", flags=2)),
         ("create", create(f"{top}/m/gone")), ("delete", where("m/gone").int(-1)),
     )
     # The third part fails: nothing of it remains but the txn.

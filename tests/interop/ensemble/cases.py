@@ -1,0 +1,138 @@
+"""The matrix: every case by its name, and the column it stands in.
+
+A name says who plays: one letter a member, from id 1 on (see `stage.PARTS`). In three-member cases
+1 is the third voter, 2 leads and 3 joins.
+"""
+
+import dataclasses
+import signal
+import typing
+
+import evidence
+import kills
+import observers
+import rolling
+import syncs
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    column: str
+    letters: str
+    play: typing.Callable
+    settings: tuple = ()
+    observer: int = 0
+    leader: int = 2  # of cases that do not say so themselves
+    limit_s: int = 180
+
+
+# (who leads, who joins, the third): two Java and one zkd, one Java and two zkd, each leading.
+TRIOS = [
+    ("j", "j", "z"), ("j", "z", "j"), ("z", "j", "j"),
+    ("z", "z", "j"), ("z", "j", "z"), ("j", "z", "z"),
+]
+# Older servers lead and join, beside yet another Java.
+OLDER = [("o", "z", "j"), ("z", "o", "j"), ("m", "z", "o"), ("z", "m", "o")]
+OBSERVED = [("j", "z"), ("z", "j"), ("o", "z"), ("z", "o")]
+KILLED = [("j", "z", "j"), ("z", "j", "j"), ("z", "z", "j")]
+
+
+def trio(leader, joiner, third):
+    """The members in the order of their ids."""
+    return third + leader + joiner
+
+
+def all_syncs():
+    for kind in evidence.KINDS:
+        for leader, joiner, third in [*TRIOS, *OLDER]:
+            letters = trio(leader, joiner, third)
+            yield Case(
+                f"sync/{kind}/{letters}/{leader}-leads-{joiner}-joins", f"sync-{kind}", letters,
+                syncs.joins(kind), tuple(syncs.SETTINGS.get(kind, ())),
+            )
+
+
+def all_kills_in_syncs():
+    for kind in evidence.KINDS:
+        victims = ["joiner"] if kind == "snap-behind" else ["joiner", "leader", "third"]
+        for victim in victims:
+            for leader, joiner, third in KILLED:
+                letters = trio(leader, joiner, third)
+                yield Case(
+                    f"kill-in-sync/{kind}/{letters}/{leader}-leads-{joiner}-joins/{victim}-dies",
+                    f"kill-in-{kind}", letters, syncs.is_killed(kind, victim),
+                    tuple(syncs.SETTINGS.get(kind, ())),
+                )
+
+
+def all_observers():
+    for leader, observer in OBSERVED:
+        for kind in evidence.KINDS:
+            if kind == "trunc":
+                continue  # an observer is told what is committed, and nothing else
+            letters = leader + leader + observer
+            yield Case(
+                f"observer/{kind}/{letters}/{leader}-leads-{observer}-observes", "observer",
+                letters, observers.observes(kind), tuple(syncs.SETTINGS.get(kind, ())), 3,
+            )
+
+
+def all_kills():
+    """Whoever leads is 2; of followers that are alike one stands for both."""
+    for letters in ("jjz", "jzj", "zzj", "jzz", "zjz"):
+        victims = [(2, f"leader-{letters[1]}"), (3, f"follower-{letters[2]}")]
+        if letters[0] != letters[2]:
+            victims.append((1, f"follower-{letters[0]}"))
+        for number, who in victims:
+            yield Case(
+                f"kill/{letters}/{letters[1]}-leads/{who}-dies", "kill", letters,
+                kills.one(number),
+            )
+
+
+def all_five():
+    for letters, observer in (("jjzzz", "z"), ("zzjjj", "j"), ("jzjzo", "o"), ("ozmjz", "z")):
+        leader = letters[1]
+        yield Case(
+            f"five/{letters}/{leader}-leads-{observer}-observes", "five", letters, kills.each,
+            observer=5, limit_s=300,
+        )
+
+
+def all_rolling():
+    for letters, first in (("jjj", False), ("ooo", False), ("omj", True)):
+        order = "leader-first" if first else "leader-last"
+        yield Case(
+            f"rolling/{letters}-to-zzz-and-back/{order}", "rolling", letters,
+            rolling.rolls("z", letters, first), limit_s=300,
+        )
+
+
+def all_alone():
+    plays = {
+        "serves-clients": kills.serves, "leader-dies": kills.one(3), "follower-dies": kills.one(2),
+        "each-dies": kills.each, "all-stop": kills.all_at_once(signal.SIGTERM),
+        "all-die": kills.all_at_once(signal.SIGKILL), "quorum-lost": kills.quorum,
+    }
+    for name, play in plays.items():
+        yield Case(f"alone/zzz/{name}", "alone", "zzz", play, leader=3)
+    for kind in evidence.KINDS:
+        yield Case(
+            f"alone/zzz/{kind}", "alone-syncs", "zzz", syncs.joins(kind),
+            tuple(syncs.SETTINGS.get(kind, ())),
+        )
+
+
+CASES = [
+    *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_kills(), *all_five(),
+    *all_rolling(), *all_alone(),
+]
+
+
+def one_a_column(number):
+    """One case of each column; the number chooses which, so that in time all have their turn."""
+    columns = {}
+    for case in CASES:
+        columns.setdefault(case.column, []).append(case)
+    return [cases[number % len(cases)] for cases in columns.values()]
