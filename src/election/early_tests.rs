@@ -177,3 +177,14 @@ fn who_has_started_again_before_the_role_was_taken_up_is_waited_for() {
     assert_eq!(decided(&bench.hear(2, Looking, better)), None, "it may have a better one");
     assert!(decided(&bench.hear(3, Looking, better)).is_some());
 }
+
+#[test]
+fn who_was_settled_and_looks_again_is_waited_for() {
+    let agreed = vote(2, 0x500, 1, 4);
+    let mut bench = Bench::voter(1, 3, 0x500, 4);
+    bench.kin(&[2]);
+    bench.hear(3, Following, agreed);
+    bench.hear(3, Looking, vote(3, 0x500, 0, 4));
+    assert_eq!(decided(&bench.hear(2, Looking, agreed)), None);
+    assert!(decided(&bench.wait(200)).is_some());
+}

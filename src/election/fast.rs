@@ -365,11 +365,11 @@ impl Election {
     fn waits_for_nobody(&self) -> bool {
         let others = self.others();
         others.iter().all(|other| {
-            let ballot = self.ballots.of(*other);
+            // Who has started again since has forgotten its vote, and its role.
+            let ballot = self.ballots.of(*other).filter(|_| !self.behind.contains(other));
             let settled = ballot.is_some_and(|ballot| ballot.state != PeerState::Looking);
             let refused = self.reach.get(other) == Some(&Reach::Refused);
-            let voted = ballot.is_some() && !self.behind.contains(other);
-            settled || (self.kin.contains(other) && (voted || refused))
+            settled || (self.kin.contains(other) && (ballot.is_some() || refused))
         })
     }
 

@@ -409,8 +409,8 @@ fn a_settled_server_answers_who_looks_and_nobody_else() {
     // What it has come to since is what others will say who restarted meanwhile (ZK-1732).
     bench.election.correct_epoch(5, &mut bench.out);
     let now_says = vote(2, 0x500, 1, 5);
-    let restated = Notification { is_kin: true, ..word(Leading, now_says) };
-    assert_eq!(bench.out, [Restate(Some(restated))]);
+    let said = Notification { is_kin: true, ..word(Leading, now_says) };
+    assert_eq!(bench.out, [Restate(Some(said))]);
     assert_eq!(told(&bench.hear(3, Looking, better), Leading, now_says), [3]);
 }
 

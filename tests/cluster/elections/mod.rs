@@ -87,7 +87,8 @@ fn a_block_of_seeds_of_elections_agrees_and_does_something() {
         println!("{:?}\n{}{:?}", Plan::of_seed(seed), outcome.tail, outcome.counters);
         assert_eq!(outcome.violation, None);
     }
-    let seeds = env_number("ZKD_SIM_SEEDS").unwrap_or(300);
+    // So many as take less than a minute.
+    let seeds = env_number("ZKD_SIM_SEEDS").unwrap_or(2000);
     // The same ones always; `ZKD_SIM_FIRST` looks for others.
     let first = env_number("ZKD_SIM_FIRST").unwrap_or(21_318_000_000);
     let mut totals: BTreeMap<&'static str, u64> = BTreeMap::new();
