@@ -4,7 +4,10 @@ use std::io;
 
 use getopts::{Matches, Options};
 use zkd::base::ANNOUNCED_VERSION;
-use zkd::config::{Config, ConfigError, Sources, SystemProperties, Tls};
+use zkd::config::{
+    Config, ConfigError, FileText, MemberSources, Sources, SystemProperties, Tls,
+};
+use zkd::members;
 
 use crate::start::login;
 
@@ -30,6 +33,8 @@ pub enum Command {
 pub struct Outside<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     pub file: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
+    /// A file's path from the root on.
+    pub whole_path: &'a dyn Fn(&str) -> String,
     /// Whether the TLS stores of a configuration can be taken.
     pub stores: &'a dyn Fn(&Tls) -> Result<(), String>,
 }
@@ -126,7 +131,34 @@ fn read(
     let path = Config::dynamic_config_file(&text);
     let dynamic = path.and_then(|path| (outside.file)(&path).ok().map(|text| (path, text)));
     let dynamic = dynamic.as_ref().map(|(path, text)| (path.as_str(), text.as_slice()));
-    Config::parse(&Sources { file, text: &text, dynamic, properties })
+    let my_id = Config::my_id_file(&text).map_or(Ok(None), |path| optional(&path, outside));
+    let next = optional(&members::next_file_name(file), outside);
+    let member = MemberSources {
+        // Until members are complete only tests have them.
+        is_served: (outside.variable)("ZKD_MEMBER").as_deref() == Some("1"),
+        static_path: &(outside.whole_path)(file),
+        my_id: file_text(&my_id),
+        next: file_text(&next),
+    };
+    Config::parse(&Sources { file, text: &text, dynamic, properties, member })
+}
+
+/// A file that need not be there. What is no file is none, as in Java.
+fn optional(path: &str, outside: &Outside) -> Result<Option<Vec<u8>>, String> {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    match (outside.file)(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), NotFound | IsADirectory | NotADirectory) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn file_text(read: &Result<Option<Vec<u8>>, String>) -> FileText<'_> {
+    match read {
+        Ok(Some(text)) => FileText::Read(text),
+        Ok(None) => FileText::Missing,
+        Err(reason) => FileText::Failed(reason),
+    }
 }
 
 fn invalid_arguments(reason: &str) -> Command {
@@ -145,14 +177,29 @@ mod tests {
     use super::*;
 
     fn asked(line: &str) -> Command {
+        asked_with(line, None)
+    }
+
+    fn asked_with(line: &str, member: Option<&str>) -> Command {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let variable = |name: &str| {
-            (name == "SERVER_JVMFLAGS").then(|| "-Xmx1g -Dzookeeper.snapCount=9".to_owned())
+        let variable = |name: &str| match name {
+            "SERVER_JVMFLAGS" => Some("-Xmx1g -Dzookeeper.snapCount=9".to_owned()),
+            "ZKD_MEMBER" => member.map(str::to_owned),
+            _ => None,
         };
         let file = |name: &str| match name {
             "zoo.cfg" => Ok(b"dataDir=/d\nclientPort=1\n".to_vec()),
             "dynamic.cfg" => Ok(b"dataDir=/d\ndynamicConfigFile=two\n".to_vec()),
             "two" => Ok(b"server.1=a:1:2\nserver.2=b:1:2\n".to_vec()),
+            "member.cfg" => Ok(b"dataDir=/m\ninitLimit=2\nsyncLimit=2\ndynamicConfigFile=two\n\
+                reconfigEnabled=true\n"
+                .to_vec()),
+            "/m/myid" => Ok(b"2\n".to_vec()),
+            "member.cfg.dynamic.next" => {
+                Ok(b"server.2=b:1:2\nserver.3=c:1:2\nversion=5".to_vec())
+            }
+            "lone.cfg" => Ok(b"dataDir=/l\n".to_vec()),
+            "/l/myid" => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
             "bad.cfg" => Ok(b"dataDir=/d\ntickTime=x\n".to_vec()),
             "tls.cfg" => Ok(b"dataDir=/d\nsecureClientPort=1\nssl.clientAuth=none\n\
                 ssl.keyStore.location=/k.pem\n"
@@ -163,7 +210,9 @@ mod tests {
             Some(path) => Err(format!("{path} cannot be read")),
             None => Ok(()),
         };
-        command(&arguments, &Outside { variable: &variable, file: &file, stores: &stores })
+        let whole_path = |name: &str| format!("/etc/zkd/{name}");
+        let (variable, file, whole_path) = (&variable, &file, &whole_path);
+        command(&arguments, &Outside { variable, file, whole_path, stores: &stores })
     }
 
     fn config(line: &str) -> Config {
@@ -206,6 +255,31 @@ mod tests {
             assert_eq!(status, 2, "{line}");
             assert!(text.contains(java) && text.contains(ours), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn a_member_is_read_from_its_files_where_members_are_wanted() {
+        for member in [None, Some("0")] {
+            let Command::Refuse { text, .. } = asked_with("member.cfg", member) else { panic!() };
+            assert!(text.contains("make an ensemble"), "{text}");
+        }
+        let Command::Run(config) = asked_with("member.cfg", Some("1")) else { panic!() };
+        let member = config.ensemble.member.as_ref().expect("a member");
+        assert_eq!(member.me.0, 2);
+        assert_eq!(member.static_file, "/etc/zkd/member.cfg");
+        assert_eq!(member.dynamic_file.as_deref(), Some("two"));
+        assert_eq!(member.last_seen.as_ref().map(|seen| seen.version), Some(5));
+        let Command::Say(text) = asked_with("--check member.cfg", Some("1")) else { panic!() };
+        for line in ["\"server.1=a:1:2:participant\"", "\"version=5\"", "role: Participant"] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_cannot_be_read_stops_even_a_server_that_is_alone() {
+        let Command::Refuse { text, status } = asked("lone.cfg") else { panic!() };
+        assert!(text.contains("/l/myid: permission denied"), "{text}");
+        assert_eq!(status, 2);
     }
 
     #[test]

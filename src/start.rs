@@ -1,5 +1,6 @@
 //! From a configuration to a running server, and to its exit status.
 
+mod files;
 pub mod login;
 mod tickets;
 
@@ -46,6 +47,13 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         );
     }
     let section = login_section(config)?;
+    if let Some(member) = &config.ensemble.member {
+        files::replace(member.files_at_start())
+            .map_err(|error| Fatal::InvalidInvocation(format!("Error processing {error}")))?;
+        let me = member.me.0;
+        let reason = format!("server.{me} is a member of an ensemble, which is not served yet");
+        return Err(Fatal::InvalidInvocation(reason));
+    }
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
     if let Some(threshold_us) = slow_turn_us() {

@@ -1,14 +1,30 @@
 //! The sample `conf/zoo.cfg` names every key, and each of its lines can be taken as it stands.
 
-use zkd::config::{Config, ConfigError, Sources, SystemProperties};
+use zkd::config::{Config, ConfigError, FileText, MemberSources, Sources, SystemProperties};
 
 const SAMPLE: &str = include_str!("../conf/zoo.cfg");
 
+/// The members of an ensemble as the dynamic file has them.
+const TWO: &str = "server.1=127.0.0.1:2888:3888\nserver.2=127.0.0.1:2889:3889";
+
 fn parse(text: &str) -> Result<Config, ConfigError> {
-    let properties = SystemProperties::default();
-    let dynamic = Some(("zoo.cfg.dynamic", "server.1=127.0.0.1:2888:3888".as_bytes()));
-    let text = text.as_bytes();
-    Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties: &properties })
+    parse_beside(text, "server.1=127.0.0.1:2888:3888", MemberSources::default())
+}
+
+fn parse_member(text: &str) -> Result<Config, ConfigError> {
+    let my_id = FileText::Read(b"1");
+    let member = MemberSources { is_served: true, my_id, ..MemberSources::default() };
+    parse_beside(text, TWO, member)
+}
+
+fn parse_beside(
+    text: &str,
+    dynamic: &str,
+    member: MemberSources,
+) -> Result<Config, ConfigError> {
+    let properties = &SystemProperties::default();
+    let (text, dynamic) = (text.as_bytes(), Some(("zoo.cfg.dynamic", dynamic.as_bytes())));
+    Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties, member })
 }
 
 /// Every commented key with what its comment says of it.

@@ -1,6 +1,6 @@
 //! What an operator writes: `zoo.cfg`, system properties.
 
-use zkd::config::{Config, Sources, SystemProperties};
+use zkd::config::{Config, FileText, MemberSources, Sources, SystemProperties};
 
 use crate::planted;
 
@@ -13,11 +13,30 @@ pub fn config(data: &[u8]) {
     let flags = String::from_utf8_lossy(flags);
     let properties = SystemProperties::from_layers(&[], &flags, "");
     let _ = Config::dynamic_config_file(text);
-    let parse = |text: &[u8], dynamic| {
-        Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties: &properties })
+    let _ = Config::my_id_file(text);
+    let parse_as = |text: &[u8], dynamic, member| {
+        let properties = &properties;
+        Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties, member })
     };
+    let parse = |text: &[u8], dynamic| parse_as(text, dynamic, MemberSources::default());
     let first = parse(text, None);
-    let _ = parse(b"dataDir=/d\ndynamicConfigFile=f\n", Some(("f", text)));
+    const POINTER: &[u8] = b"dataDir=/d\ninitLimit=1\nsyncLimit=1\nreconfigEnabled=true\n\
+        dynamicConfigFile=f.1\n";
+    let _ = parse(POINTER, Some(("f.1", text)));
+    let my_id = FileText::Read(b"1");
+    let as_member = |text: &[u8], dynamic, next| {
+        let next = FileText::Read(next);
+        let member = MemberSources { is_served: true, static_path: "/zoo.cfg", my_id, next };
+        if let Ok(config) = parse_as(text, dynamic, member)
+            && let Some(member) = &config.ensemble.member
+        {
+            let _ = config.listing();
+            let files = member.files_of_active(&member.active);
+            assert!(files.iter().all(|(path, _)| path.starts_with("/zoo.cfg")));
+        }
+    };
+    as_member(text, None, b"");
+    as_member(POINTER, Some(("f.1", text)), text);
     let Ok(config) = first else { return };
     // A line's end, a comment and a blank line say nothing, unless the text ends in the middle of
     // a comment or a continued line.

@@ -1,4 +1,4 @@
-//! What is refused, what only earns a line: members, keys that do nothing here, unknown names.
+//! What is refused, what only earns a line: keys that do nothing here, unknown names.
 
 use super::flags::SystemProperties;
 use super::keys::{self, Effect, Kind, Place, TRAPS};
@@ -14,86 +14,6 @@ const PROVIDERS: [&str; 4] = [
     SASL_PROVIDER,
     "org.apache.zookeeper.server.auth.X509AuthenticationProvider",
 ];
-
-/// One server alone is standalone in Java too; more are an ensemble, which is not built yet.
-pub fn members(
-    config: &mut Config,
-    file: &File,
-    dynamic: Option<(&str, &[u8])>,
-) -> Result<(), ConfigError> {
-    if let Some(alg) = file.text("electionAlg").filter(|alg| *alg != "3") {
-        file.int("electionAlg", 3)?;
-        let reason = format!("Invalid electionAlg value. Only 3 is supported. ({alg})");
-        return Err(file.fault("electionAlg", reason));
-    }
-    let Some(path) = file.text("dynamicConfigFile") else {
-        return servers(config, file);
-    };
-    let of_dynamic = |key: &str| {
-        key.starts_with("server.") || key.starts_with("group") || key.starts_with("weight")
-    };
-    if let Some((key, _)) = file.pairs().find(|(key, _)| of_dynamic(key)) {
-        let reason = format!("parameter: {key} must be in a separate dynamic config file");
-        return Err(file.fault(key, reason));
-    }
-    let Some((name, text)) = dynamic else {
-        return Err(file.fault("dynamicConfigFile", format!("{path} cannot be read")));
-    };
-    let dynamic = File::read(name, text, &mut config.warnings)?;
-    if dynamic.text("version").is_some() {
-        return Err(dynamic.fault("version", "dynamic file shouldn't have version inside"));
-    }
-    if let Some((key, _)) = dynamic.pairs().find(|(key, _)| !of_dynamic(key)) {
-        return Err(dynamic.fault(key, format!("Unrecognised parameter: {key}")));
-    }
-    servers(config, &dynamic)
-}
-
-fn servers(config: &mut Config, file: &File) -> Result<(), ConfigError> {
-    let (mut voters, mut observers) = (0, 0);
-    let mut last = "";
-    for (key, value) in file.pairs() {
-        let Some(id) = key.strip_prefix("server.") else { continue };
-        if id.parse::<i64>().is_err() {
-            return Err(file.fault(key, format!("For input string: \"{id}\"")));
-        }
-        let address = value.split(';').next().unwrap_or("");
-        let observes =
-            address.rsplit(':').next().is_some_and(|w| w.eq_ignore_ascii_case("observer"));
-        if observes {
-            observers += 1;
-        } else {
-            voters += 1;
-        }
-        last = key;
-    }
-    let alone = config.ensemble.standalone_enabled;
-    match (voters, observers) {
-        (0, 0) if alone => Ok(()),
-        (0, _) if !alone => {
-            let reason = "standaloneEnabled = false then number of participants should be >0";
-            Err(file.fault("standaloneEnabled", reason))
-        }
-        (0, _) => Err(file.fault(last, "Observers w/o participants is an invalid configuration")),
-        (1, 0) if alone => {
-            config.warnings.push(format!(
-                "{}: only one server specified ({last}); it is started standalone",
-                file.name
-            ));
-            Ok(())
-        }
-        (1, _) if alone => {
-            Err(file.fault(last, "Observers w/o quorum is an invalid configuration"))
-        }
-        _ => {
-            let reason = format!(
-                "{voters} voting and {observers} observing servers make an ensemble, which zkd \
-                 cannot join yet; name one server, or none, to run standalone"
-            );
-            Err(file.fault(last, reason))
-        }
-    }
-}
 
 /// Every key that was named, in the file or as a system property.
 pub fn keys(
@@ -152,6 +72,11 @@ fn named(config: &mut Config, file: &File, key: &str, value: &str) -> Result<(),
     }
     let why = match effect {
         Effect::Used => return Ok(()),
+        Effect::Ensemble if config.ensemble.member.is_some() => return Ok(()),
+        // What is said of SASL in words concerns nobody until a switch is on, which is refused.
+        Effect::Sasl if known.is_some_and(|k| k.kind == Kind::Text) => {
+            "SASL between servers is off, and is not built yet"
+        }
         Effect::Tls | Effect::Sasl => {
             let what = if effect == Effect::Tls { "TLS" } else { "SASL between servers" };
             if value.is_empty() || value.eq_ignore_ascii_case("false") {
@@ -163,6 +88,13 @@ fn named(config: &mut Config, file: &File, key: &str, value: &str) -> Result<(),
             );
             return Err(file.fault(key, reason));
         }
+        Effect::Oracle => {
+            let reason = "an oracle that decides where half of the servers are gone is not built; \
+                          remove the key to leave it to a majority";
+            return Err(file.fault(key, reason));
+        }
+        Effect::Always if !value.eq_ignore_ascii_case("false") => return Ok(()),
+        Effect::Always => "the server does so in any case",
         Effect::Ensemble => "it is for ensembles",
         Effect::Java => "it tunes a part that only the Java server has",
         Effect::Later => "it is not built yet",
@@ -178,7 +110,7 @@ fn kind(
     known: &keys::Key,
     value: &str,
 ) -> Result<(), ConfigError> {
-    if known.effect == Effect::Used {
+    if matches!(known.effect, Effect::Used | Effect::Ensemble) {
         return Ok(());
     }
     match (known.place, known.kind) {
@@ -189,13 +121,6 @@ fn kind(
         {
             config.warnings.push(format!("{}: '{value}' is no number", known.name));
             Ok(())
-        }
-        (Place::File, Kind::Text) if known.name == "peerType" => {
-            let types = ["observer", "participant"];
-            if types.iter().any(|t| value.eq_ignore_ascii_case(t)) {
-                return Ok(());
-            }
-            Err(file.fault(known.name, format!("Unrecognised peertype: {value}")))
         }
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! Every key there is: how it is spelt, its default and unit, and what becomes of it here.
 
-use Effect::{Ensemble, Java, Later, Sasl, Tls, Used};
+use Effect::{Always, Ensemble, Java, Later, Oracle, Sasl, Tls, Used};
 use Kind::{Bool, Float, Int, List, Text, YesNo};
 use Place::{Bare, File, Property};
 
@@ -32,8 +32,10 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Used,
-    /// Means nothing to a server that is alone.
+    /// Used by a member; means nothing to a server that is alone.
     Ensemble,
+    /// What it asks for is so here whatever it says.
+    Always,
     /// Tunes a part of the Java server that zkd does not have.
     Java,
     /// Not built yet; nothing is less safe for it.
@@ -42,6 +44,8 @@ pub enum Effect {
     Tls,
     /// SASL between servers: likewise.
     Sasl,
+    /// A server outside that would decide instead of a majority: the start stops.
+    Oracle,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,8 +143,8 @@ pub const KEYS: &[Key] = &[
     key(File, "multiAddress.enabled", Bool, "false", "", Ensemble),
     key(File, "multiAddress.reachabilityCheckEnabled", Bool, "true", "", Ensemble),
     key(File, "multiAddress.reachabilityCheckTimeoutMs", Int, "1000", "ms", Ensemble),
-    key(File, "quorum.cnxn.threads.size", Int, "20", "threads", Ensemble),
-    key(File, "oraclePath", Text, "", "path", Ensemble),
+    key(File, "quorum.cnxn.threads.size", Int, "20", "threads", Java),
+    key(File, "oraclePath", Text, "", "path", Oracle),
     key(File, "jvm.pause.monitor", Bool, "false", "", Java),
     key(File, "jvm.pause.sleep.time.ms", Int, "500", "ms", Java),
     key(File, "jvm.pause.warn-threshold.ms", Int, "10000", "ms", Java),
@@ -155,9 +159,9 @@ pub const KEYS: &[Key] = &[
     key(File, "quorum.auth.enableSasl", Bool, "false", "", Sasl),
     key(File, "quorum.auth.learnerRequireSasl", Bool, "false", "", Sasl),
     key(File, "quorum.auth.serverRequireSasl", Bool, "false", "", Sasl),
-    key(File, "quorum.auth.learner.saslLoginContext", Text, "QuorumLearner", "", Ensemble),
-    key(File, "quorum.auth.server.saslLoginContext", Text, "QuorumServer", "", Ensemble),
-    key(File, "quorum.auth.kerberos.servicePrincipal", Text, "zkquorum/localhost", "", Ensemble),
+    key(File, "quorum.auth.learner.saslLoginContext", Text, "QuorumLearner", "", Sasl),
+    key(File, "quorum.auth.server.saslLoginContext", Text, "QuorumServer", "", Sasl),
+    key(File, "quorum.auth.kerberos.servicePrincipal", Text, "zkquorum/localhost", "", Sasl),
     // Storage.
     key(Property, "snapCount", Int, "100000", "txns", Used),
     key(Property, "preAllocSize", Int, "65536", "KiB", Used),
@@ -293,7 +297,7 @@ pub const KEYS: &[Key] = &[
     key(Property, "leader.maxConcurrentSnapSyncs", Int, "10", "learners", Ensemble),
     key(Property, "leader.maxConcurrentDiffSyncs", Int, "100", "learners", Ensemble),
     key(Property, "leader.maxTimeToWaitForEpoch", Int, "-1", "ms", Ensemble),
-    key(Property, "leader.ackLoggingFrequency", Int, "1000", "acks", Ensemble),
+    key(Property, "leader.ackLoggingFrequency", Int, "1000", "acks", Java),
     key(Property, "forceSnapshotSync", Bool, "false", "", Ensemble),
     key(Property, "fastleader.minNotificationInterval", Int, "200", "ms", Ensemble),
     key(Property, "fastleader.maxNotificationInterval", Int, "60000", "ms", Ensemble),
@@ -301,20 +305,20 @@ pub const KEYS: &[Key] = &[
     key(Property, "quorumCnxnTimeoutMs", Int, "-1", "ms", Ensemble),
     key(Property, "electionPortBindRetry", Int, "3", "times", Ensemble),
     key(Property, "leaderConnectDelayDuringRetryMs", Int, "100", "ms", Ensemble),
-    key(Property, "learner.asyncSending", Bool, "false", "", Ensemble),
-    key(Property, "learner.closeSocketAsync", Bool, "false", "", Ensemble),
-    key(Property, "leader.closeSocketAsync", Bool, "false", "", Ensemble),
+    key(Property, "learner.asyncSending", Bool, "false", "", Always),
+    key(Property, "learner.closeSocketAsync", Bool, "false", "", Always),
+    key(Property, "leader.closeSocketAsync", Bool, "false", "", Always),
     key(Property, "observer.reconnectDelayMs", Int, "0", "ms", Ensemble),
     key(Property, "observer.election.DelayMs", Int, "200", "ms", Ensemble),
     key(Property, "observerMaster.sizeLimit", Int, "33554432", "bytes", Ensemble),
-    key(Property, "follower.skipLearnerRequestToNextProcessor", Bool, "false", "", Ensemble),
+    key(Property, "follower.skipLearnerRequestToNextProcessor", Bool, "false", "", Java),
     key(Property, "forward_learner_requests_to_commit_processor_disabled", Bool, "false", "",
-        Ensemble),
+        Java),
     key(Property, "tcpKeepAlive", Bool, "false", "", Ensemble),
-    key(Property, "messageTracker.Enabled", Bool, "false", "", Ensemble),
-    key(Property, "messageTracker.BufferSize", Int, "10", "packets", Ensemble),
-    key(Bare, "leader.nodelay", Bool, "true", "", Ensemble),
-    key(Bare, "follower.nodelay", Bool, "true", "", Ensemble),
+    key(Property, "messageTracker.Enabled", Bool, "false", "", Later),
+    key(Property, "messageTracker.BufferSize", Int, "10", "packets", Later),
+    key(Bare, "leader.nodelay", Bool, "true", "", Always),
+    key(Bare, "follower.nodelay", Bool, "true", "", Always),
     // What tunes Java's insides.
     key(Property, "serverCnxnFactory", Text,
         "org.apache.zookeeper.server.NIOServerCnxnFactory", "class", Java),

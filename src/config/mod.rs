@@ -4,9 +4,11 @@
 //! about. Never reads a file, an environment or a command line: they come in as values, and
 //! whatever a file is named after (a data directory, an address) is looked up by others.
 
+mod ensemble;
 mod flags;
 mod judge;
 mod keys;
+mod member;
 mod nearest;
 mod properties;
 mod read;
@@ -18,10 +20,12 @@ mod values;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use ensemble::{Elections, Ensemble, Leading, Learning, MultiAddress, Observing};
 pub use flags::SystemProperties;
+pub use member::{FileText, MemberConfig, MemberSources, Replacement};
 pub use settings::{
-    Admin, Auth, Clients, ConnectionThrottle, Containers, Ensemble, Kerberos, Limits, Purge,
-    RequestThrottle, Sasl, Secret, SnapshotCompression, Storage, Tree, Words,
+    Admin, Auth, Clients, ConnectionThrottle, Containers, Kerberos, Limits, Purge, RequestThrottle,
+    Sasl, Secret, SnapshotCompression, Storage, Tree, Words,
 };
 pub use tls::{ClientAuth, Store, StoreKind, Tls, TlsProtocol, TlsSuite};
 
@@ -34,6 +38,8 @@ pub struct Sources<'a> {
     /// Name and text of the file that `dynamicConfigFile` names, where it could be read.
     pub dynamic: Option<(&'a str, &'a [u8])>,
     pub properties: &'a SystemProperties,
+    /// The default is a server that joins no ensemble.
+    pub member: MemberSources<'a>,
 }
 
 /// The effective configuration: every value a default, a key of `zoo.cfg` or a system property.
@@ -92,9 +98,12 @@ impl Config {
 
     /// The file that a `zoo.cfg` names for its members, which `parse` wants to see too.
     pub fn dynamic_config_file(text: &[u8]) -> Option<String> {
-        let entries = properties::parse(text).ok()?;
-        let named = entries.into_iter().rev().find(|e| e.key.trim() == "dynamicConfigFile")?;
-        Some(named.value.trim().to_owned())
+        said(text, "dynamicConfigFile")
+    }
+
+    /// The file that says which member a server is, which `parse` wants to see too.
+    pub fn my_id_file(text: &[u8]) -> Option<String> {
+        said(text, "dataDir").map(|data_dir| member::my_id_path(&data_dir))
     }
 
     fn of_data_dir(data_dir: &str) -> Config {
@@ -115,6 +124,13 @@ impl Config {
             warnings: Vec::new(),
         }
     }
+}
+
+/// What a `zoo.cfg` says of one key; the last of several counts.
+fn said(text: &[u8], key: &str) -> Option<String> {
+    let entries = properties::parse(text).ok()?;
+    let named = entries.into_iter().rev().find(|e| e.key.trim() == key)?;
+    Some(named.value.trim().to_owned())
 }
 
 /// Why a configuration was not taken, and where it says so.
@@ -146,6 +162,12 @@ impl std::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod ensemble_tests;
+
+#[cfg(test)]
+mod member_tests;
 
 #[cfg(test)]
 mod names_tests;

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::judge;
 use super::keys::{self, Place};
 use super::properties::{self, Entry};
 use super::settings::{
     ConnectionThrottle, Containers, DEFAULT_TICK_TIME_MS, Limits, RequestThrottle, Sasl, Secret,
     SnapshotCompression, Words,
 };
-use super::tls;
 use super::values::Properties;
 use super::{Config, ConfigError, Sources, SystemProperties};
+use super::{ensemble, judge, member, tls};
 
 /// The class that `authProvider.N` names for the scheme `sasl`.
 pub const SASL_PROVIDER: &str = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
@@ -20,6 +19,8 @@ pub const SASL_PROVIDER: &str = "org.apache.zookeeper.server.auth.SASLAuthentica
 pub struct File<'a> {
     pub name: &'a str,
     entries: BTreeMap<String, (String, usize)>,
+    /// The keys by the lines that they first stand in.
+    order: Vec<String>,
 }
 
 impl<'a> File<'a> {
@@ -28,7 +29,7 @@ impl<'a> File<'a> {
         text: &[u8],
         warnings: &mut Vec<String>,
     ) -> Result<File<'a>, ConfigError> {
-        let mut file = File { name, entries: BTreeMap::new() };
+        let mut file = File::empty(name);
         let entries = properties::parse(text).map_err(|malformed| {
             let mut error = file.fault("", "Malformed \\uxxxx encoding.");
             (error.line, error.key) = (Some(malformed.line), None);
@@ -36,13 +37,18 @@ impl<'a> File<'a> {
         })?;
         for Entry { key, value, line } in entries {
             let (key, value) = (java_trim(&key).to_owned(), java_trim(&value).to_owned());
-            if let Some((_, before)) = file.entries.insert(key.clone(), (value, line)) {
-                warnings.push(format!(
+            match file.entries.insert(key.clone(), (value, line)) {
+                None => file.order.push(key),
+                Some((_, before)) => warnings.push(format!(
                     "{name}: {key} of line {before} is said again in line {line}, which counts"
-                ));
+                )),
             }
         }
         Ok(file)
+    }
+
+    fn empty(name: &'a str) -> File<'a> {
+        File { name, entries: BTreeMap::new(), order: Vec::new() }
     }
 
     pub fn text(&self, key: &str) -> Option<&str> {
@@ -51,6 +57,11 @@ impl<'a> File<'a> {
 
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.iter().map(|(key, (value, _))| (key.as_str(), value.as_str()))
+    }
+
+    /// As the file has them, from its first line to its last.
+    pub fn in_order(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.order.iter().map(|key| (key.as_str(), self.entries[key].0.as_str()))
     }
 
     pub fn fault(&self, key: &str, reason: impl Into<String>) -> ConfigError {
@@ -107,7 +118,8 @@ pub fn config(sources: &Sources) -> Result<Config, ConfigError> {
     }
     file_keys(&mut config, &file)?;
     apply_properties(&mut config).map_err(|(key, reason)| file.fault(key, reason))?;
-    judge::members(&mut config, &file, sources.dynamic)?;
+    multi_address(&mut config, &file)?;
+    member::read(&mut config, &file, sources)?;
     judge::keys(&mut config, &file, sources.properties)?;
     Ok(config)
 }
@@ -117,7 +129,7 @@ pub fn without_file(
     mut config: Config,
     properties: &SystemProperties,
 ) -> Result<Config, ConfigError> {
-    let file = File { name: "the command line", entries: BTreeMap::new() };
+    let file = File::empty("the command line");
     config.system_properties = properties.pairs().clone();
     apply_properties(&mut config).map_err(|(key, reason)| file.fault(key, reason))?;
     judge::keys(&mut config, &file, properties)?;
@@ -159,12 +171,12 @@ fn file_keys(config: &mut Config, file: &File) -> Result<(), ConfigError> {
     if file.text("autopurge.purgeInterval").is_some() {
         purge.interval_hours = Some(file.int("autopurge.purgeInterval", 0)?);
     }
-    let ensemble = &mut config.ensemble;
-    ensemble.init_limit_ticks = file.int("initLimit", 0)?;
-    ensemble.sync_limit_ticks = file.int("syncLimit", 0)?;
-    ensemble.standalone_enabled = file.flag("standaloneEnabled", true)?;
-    ensemble.reconfig_enabled = file.flag("reconfigEnabled", false)?;
-    Ok(())
+    ensemble::file_keys(&mut config.ensemble, file)
+}
+
+fn multi_address(config: &mut Config, file: &File) -> Result<(), ConfigError> {
+    let Config { ensemble, system_properties: pairs, warnings, .. } = config;
+    ensemble::multi_address(&mut ensemble.multi_address, file, &mut Properties { pairs, warnings })
 }
 
 fn client_keys(config: &mut Config, file: &File) -> Result<(), ConfigError> {
@@ -223,6 +235,7 @@ fn apply_properties(config: &mut Config) -> Result<(), Refusal> {
     let mut from = Properties { pairs: &pairs, warnings: &mut warnings };
     storage(config, &mut from);
     tree(config, &mut from);
+    ensemble::properties(&mut config.ensemble, &mut from);
     config.limits = limits(&mut from);
     let result = tls::properties(&mut config.tls, &mut from).and_then(|()| auth(config, &mut from));
     operators(config, &mut from);
@@ -256,8 +269,6 @@ fn storage(config: &mut Config, from: &mut Properties) {
     storage.serialize_last_processed_zxid = from.flag("serializeLastProcessedZxid.enabled", true);
     storage.datadir_autocreate = from.flag("datadir.autocreate", true);
     storage.db_autocreate = from.flag("db.autocreate", true);
-    config.ensemble.commit_log_count = from.at_least("commitLogCount", 500, 500);
-    config.ensemble.snapshot_size_factor = from.float("snapshotSizeFactor", 0.33);
 }
 
 fn compression(from: &mut Properties) -> SnapshotCompression {

@@ -357,29 +357,3 @@ impl Words {
         }
     }
 }
-
-/// What only an ensemble uses; kept so that a standalone server can show and check it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ensemble {
-    /// `initLimit`; 0: not set.
-    pub init_limit_ticks: i32,
-    /// `syncLimit`; 0: not set.
-    pub sync_limit_ticks: i32,
-    pub standalone_enabled: bool,
-    pub reconfig_enabled: bool,
-    pub commit_log_count: i32,
-    pub snapshot_size_factor: f64,
-}
-
-impl Default for Ensemble {
-    fn default() -> Ensemble {
-        Ensemble {
-            init_limit_ticks: 0,
-            sync_limit_ticks: 0,
-            standalone_enabled: true,
-            reconfig_enabled: false,
-            commit_log_count: 500,
-            snapshot_size_factor: 0.33,
-        }
-    }
-}

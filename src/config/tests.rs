@@ -5,7 +5,8 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 }
 
 fn parse_with(text: &str, properties: &SystemProperties) -> Result<Config, ConfigError> {
-    Config::parse(&Sources { file: "zoo.cfg", text: text.as_bytes(), dynamic: None, properties })
+    let (text, member) = (text.as_bytes(), MemberSources::default());
+    Config::parse(&Sources { file: "zoo.cfg", text, dynamic: None, properties, member })
 }
 
 fn flags(arguments: &[&str]) -> SystemProperties {
@@ -116,8 +117,9 @@ fn a_dynamic_file_is_judged_as_if_it_were_the_static_one() {
     assert_eq!(Config::dynamic_config_file(text.as_bytes()).as_deref(), Some("/d/zoo.cfg.dynamic"));
     let parse = |text: &str, dynamic: Option<&str>| {
         let dynamic = dynamic.map(|d| ("/d/zoo.cfg.dynamic", d.as_bytes()));
-        let text = text.as_bytes();
-        Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties: &properties })
+        let (text, properties) = (text.as_bytes(), &properties);
+        let member = MemberSources::default();
+        Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties, member })
     };
     assert!(parse(text, Some("server.1=a:1:2:participant;2181")).is_ok());
     assert!(parse(text, Some("server.1=a:1:2\nserver.2=b:1:2\n")).is_err());
@@ -206,8 +208,14 @@ proptest::proptest! {
         text in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
     ) {
         let properties = SystemProperties::default();
-        let sources = Sources { file: "f", text: &text, dynamic: None, properties: &properties };
-        let _ = Config::parse(&sources).map(|config| config.listing());
+        let properties = &properties;
+        for is_served in [false, true] {
+            let my_id = FileText::Read(b"1");
+            let member = MemberSources { is_served, my_id, ..MemberSources::default() };
+            let dynamic = Some(("d", text.as_slice()));
+            let sources = Sources { file: "f", text: &text, dynamic, properties, member };
+            let _ = Config::parse(&sources).map(|config| config.listing());
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     let properties = SystemProperties::default();
     let text = format!("dataDir=/d\nclientPort=1\n{text}");
     let text = text.as_bytes();
-    Config::parse(&Sources { file: "zoo.cfg", text, dynamic: None, properties: &properties })
+    let member = MemberSources::default();
+    let properties = &properties;
+    Config::parse(&Sources { file: "zoo.cfg", text, dynamic: None, properties, member })
 }
 
 /// With a secure port and stores, and what else is said.

@@ -45,6 +45,16 @@ impl Properties<'_> {
         value.max(least)
     }
 
+    /// A number above 0; any other is the default, with a line.
+    pub fn positive(&mut self, name: &str, default: i32) -> i32 {
+        let value = self.int(name, default);
+        if value > 0 {
+            return value;
+        }
+        self.warnings.push(format!("{name}: {value} is too small; {default} is used"));
+        default
+    }
+
     pub fn float(&mut self, name: &str, default: f64) -> f64 {
         let Some(text) = self.text(name) else { return default };
         match text.trim().parse::<f64>() {

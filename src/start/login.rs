@@ -210,7 +210,7 @@ const KERBEROS_MODULE: &str = "com.sun.security.auth.module.Krb5LoginModule";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zkd::config::{Sources, SystemProperties};
+    use zkd::config::{MemberSources, Sources, SystemProperties};
 
     const FILE: &str = r#"
         Server {
@@ -252,6 +252,7 @@ mod tests {
             text: text.as_bytes(),
             dynamic: None,
             properties: &properties,
+            member: MemberSources::default(),
         };
         let config = Config::parse(&sources).expect("a sound configuration");
         let file = |path: &str| match path {
