@@ -4,9 +4,7 @@ use std::io;
 
 use getopts::{Matches, Options};
 use zkd::base::ANNOUNCED_VERSION;
-use zkd::config::{
-    Config, ConfigError, FileText, MemberSources, Sources, SystemProperties, Tls,
-};
+use zkd::config::{Config, ConfigError, FileText, MemberSources, Sources, SystemProperties, Tls};
 use zkd::members;
 
 use crate::start::login;
@@ -195,9 +193,7 @@ mod tests {
                 reconfigEnabled=true\n"
                 .to_vec()),
             "/m/myid" => Ok(b"2\n".to_vec()),
-            "member.cfg.dynamic.next" => {
-                Ok(b"server.2=b:1:2\nserver.3=c:1:2\nversion=5".to_vec())
-            }
+            "member.cfg.dynamic.next" => Ok(b"server.2=b:1:2\nserver.3=c:1:2\nversion=5".to_vec()),
             "lone.cfg" => Ok(b"dataDir=/l\n".to_vec()),
             "/l/myid" => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
             "bad.cfg" => Ok(b"dataDir=/d\ntickTime=x\n".to_vec()),

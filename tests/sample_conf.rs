@@ -17,11 +17,7 @@ fn parse_member(text: &str) -> Result<Config, ConfigError> {
     parse_beside(text, TWO, member)
 }
 
-fn parse_beside(
-    text: &str,
-    dynamic: &str,
-    member: MemberSources,
-) -> Result<Config, ConfigError> {
+fn parse_beside(text: &str, dynamic: &str, member: MemberSources) -> Result<Config, ConfigError> {
     let properties = &SystemProperties::default();
     let (text, dynamic) = (text.as_bytes(), Some(("zoo.cfg.dynamic", dynamic.as_bytes())));
     Config::parse(&Sources { file: "zoo.cfg", text, dynamic, properties, member })

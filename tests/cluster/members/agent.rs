@@ -9,7 +9,7 @@ use super::plan::{CONNECT_MS, Plan};
 use super::setup::host;
 use super::wires::{CLIENT_PORT, Wires};
 use crate::plan::{Op, stream};
-use crate::world::client::{Client, Oracle, Violation};
+use crate::world::client::{Client, Violation};
 use crate::world::network::{Happening, Read, Socket};
 
 const PART_AGENT: u64 = 130;
@@ -44,7 +44,7 @@ impl Agent {
     pub fn new(plan: &Plan, number: usize, home: Option<usize>) -> Agent {
         let mut rng = stream(plan.seed, PART_AGENT, number as u64);
         Agent {
-            client: Client { timeout_ms: Some(plan.session_ms as i32), ..Client::default() },
+            client: Client::with_timeout(plan.session_ms as i32),
             members: plan.members(),
             home,
             at: rng.below(plan.members() as u64) as usize,
@@ -71,8 +71,10 @@ impl Agent {
         let (todo, line) = (self.todo.len(), self.line.is_some());
         let first = self.client.outstanding.front();
         let at = self.at;
-        format!("at {at}, connected {line}, established {}, {todo} to ask, waits for {first:?}",
-            self.client.is_established())
+        format!(
+            "at {at}, connected {line}, established {}, {todo} to ask, waits for {first:?}",
+            self.client.is_established()
+        )
     }
 
     /// The connection breaks under it.
@@ -83,8 +85,7 @@ impl Agent {
     /// It goes without a word, and somebody else comes in its place.
     pub fn die(&mut self, wires: &mut Wires<'_>) {
         self.hang_up(wires);
-        let timeout_ms = self.client.timeout_ms;
-        self.client = Client { timeout_ms, ..Client::default() };
+        self.client = Client::with_timeout(self.timeout_ms as i32);
     }
 
     fn hang_up(&mut self, wires: &mut Wires<'_>) {
@@ -136,13 +137,8 @@ impl Agent {
         let now = wires.now();
         let mut hello = Vec::new();
         self.client.on_connected(ConnId::default(), &mut hello);
-        self.line = Some(Line {
-            socket,
-            unsent: hello,
-            heard: now,
-            pinged: now,
-            is_spoken_to: false,
-        });
+        self.line =
+            Some(Line { socket, unsent: hello, heard: now, pinged: now, is_spoken_to: false });
         self.flush(wires);
     }
 

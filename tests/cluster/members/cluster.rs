@@ -15,7 +15,7 @@ use super::setup::host;
 use super::wires::{Names, Store, Stroke, Thread, Wires};
 use crate::plan::Op;
 use crate::world::Event;
-use crate::world::client::{Oracle, Violation};
+use crate::world::client::Violation;
 use crate::world::clock::Clock;
 use crate::world::disk::Fault as DiskFault;
 use crate::world::network::{Happening, Ip, Network, NetworkSettings};
@@ -144,9 +144,7 @@ impl Cluster {
             world.network.place(node, node as Ip + 1);
         }
         world.names.extend((0..members).map(|place| (host(place), place as Ip + 1)));
-        let agent = |number: usize| {
-            Agent::new(plan, number, number.checked_sub(clients))
-        };
+        let agent = |number: usize| Agent::new(plan, number, number.checked_sub(clients));
         Cluster {
             plan: plan.clone(),
             world,
@@ -331,7 +329,7 @@ impl Cluster {
                 self.wake(client);
             }
             Stroke::Calm => self.calm_down(),
-            Stroke::Done { .. } | Stroke::Nothing => {}
+            Stroke::Done { .. } => {}
         }
         Ok(())
     }

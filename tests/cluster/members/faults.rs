@@ -1,19 +1,11 @@
 //! What goes wrong, and how it ends.
 
 use super::cluster::{Cluster, World};
-use super::plan::{Fault, Timed};
+use super::plan::Fault;
 use super::wires::{Stroke, Wires};
-use crate::world::client::Oracle;
 use crate::world::disk::Fault as DiskFault;
 
 impl Cluster {
-    /// Something goes wrong, now.
-    pub fn strike(&mut self, fault: Fault) {
-        let at_ms = self.now_ms();
-        self.plan.faults.push(Timed { at_ms, fault });
-        self.begin(self.plan.faults.len() - 1);
-    }
-
     pub(super) fn begin(&mut self, index: usize) {
         let fault = self.plan.faults[index].fault.clone();
         self.world.record.count(fault.name());
@@ -62,7 +54,11 @@ impl Cluster {
         self.world.stroke_at(end, None, Stroke::End { fault: index });
     }
 
-    fn with_agent(&mut self, client: usize, act: impl FnOnce(&mut super::agent::Agent, &mut Wires<'_>)) {
+    fn with_agent(
+        &mut self,
+        client: usize,
+        act: impl FnOnce(&mut super::agent::Agent, &mut Wires<'_>),
+    ) {
         let node = self.plan.members() + client;
         let mut wires = self.world.wires(node);
         act(&mut self.agents[client], &mut wires);

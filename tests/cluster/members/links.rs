@@ -104,10 +104,6 @@ impl Links {
             || self.lines.iter().flatten().any(news)
     }
 
-    pub fn peers(&self) -> usize {
-        self.lines.iter().flatten().filter(|line| matches!(line.kind, Kind::Peer(_))).count()
-    }
-
     fn at(&self, index: u32) -> Option<&Line> {
         self.lines.get(index as usize)?.as_ref()
     }
@@ -228,7 +224,8 @@ impl Links {
 
     /// Dials that have failed without being tried: there is no such name.
     pub fn nameless(&mut self, came: &mut Vec<Came>) {
-        let failed: Vec<u64> = self.dials.iter().filter(|(_, d)| d.attempts.is_empty()).map(|(n, _)| *n).collect();
+        let failed: Vec<u64> =
+            self.dials.iter().filter(|(_, d)| d.attempts.is_empty()).map(|(n, _)| *n).collect();
         for dial in failed {
             self.dials.remove(&dial);
             came.push(Came::Dialed { dial, outcome: Err(DialFailure::Unreached) });

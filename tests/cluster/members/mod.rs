@@ -105,7 +105,11 @@ fn a_block_of_seeds_of_members_loses_nothing_and_does_something() {
     }
     println!("{seeds} plans of members, the first of seed {first}: {totals:?}");
     served_ms.sort_unstable();
-    println!("ms to serve all: {:?}, at most {:?}", served_ms[served_ms.len() / 2], served_ms.last());
+    println!(
+        "ms to serve all: {:?}, at most {:?}",
+        served_ms[served_ms.len() / 2],
+        served_ms.last()
+    );
     for (what, floor) in FLOORS {
         let n = totals.get(what).copied().unwrap_or(0);
         assert!(n * 1000 >= floor * seeds, "{what}: only {n} in {seeds} plans");

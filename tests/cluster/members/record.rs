@@ -57,6 +57,10 @@ impl Record {
         Record { members: (0..members).map(|_| kept()).collect(), ..Record::default() }
     }
 
+    pub fn count(&mut self, what: &'static str) {
+        *self.counters.entry(what).or_default() += 1;
+    }
+
     pub fn mix(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -100,11 +104,6 @@ impl Record {
 
     pub fn last_committed(&self) -> i64 {
         self.history.last_key_value().map_or(0, |(zxid, _)| *zxid)
-    }
-
-    /// Established leaderships so far.
-    pub fn elections(&self) -> usize {
-        self.established.len()
     }
 
     /// Who led last, if it came so far as to say so.
@@ -269,9 +268,8 @@ impl Record {
         }
         let news = &mine[shared.len()..];
         if !is_beginning && news.last() != Some(&applied) {
-            return self.find(format!(
-                "history: {member} is at 0x{applied:x} and has logged {news:x?}"
-            ));
+            return self
+                .find(format!("history: {member} is at 0x{applied:x} and has logged {news:x?}"));
         }
         for zxid in news {
             self.commit(*zxid);
@@ -414,6 +412,6 @@ impl Oracle for Record {
     }
 
     fn count(&mut self, what: &'static str) {
-        *self.counters.entry(what).or_default() += 1;
+        Record::count(self, what);
     }
 }

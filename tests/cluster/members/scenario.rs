@@ -33,6 +33,17 @@ fn green(plan: &Plan) -> super::cluster::Outcome {
 }
 
 #[test]
+fn tmp_alone() {
+    let outcome = green(&busy(1, 3000));
+    println!("{:?} {}", outcome.counters, outcome.tail);
+    let mut plan = busy(1, 6000);
+    plan.faults =
+        (1..4u64).map(|n| timed(1000 * n, Fault::PowerCut { member: 0, ms: 300 })).collect();
+    let outcome = green(&plan);
+    println!("{:?} {}", outcome.counters, outcome.tail);
+}
+
+#[test]
 fn members_that_nothing_happens_to_serve_everybody() {
     for voters in [3, 5] {
         let outcome = green(&busy(voters, 3000));
@@ -57,7 +68,7 @@ fn an_observer_serves_like_the_others() {
 fn leaders_that_are_killed_are_replaced_and_come_back() {
     for power in [false, true] {
         let mut plan = busy(3, 9000);
-        let kill = |n| timed(2000 * n, Fault::KillLeader { power, ms: 500 });
+        let kill = |n: u64| timed(2000 * n, Fault::KillLeader { power, ms: 500 });
         plan.faults = (1..4).map(kill).collect();
         let outcome = green(&plan);
         assert!(outcome.counters["elections"] >= 4, "{:?}", outcome.counters);

@@ -10,9 +10,15 @@ use zkd::peering::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
     /// By a leader to a learner.
-    Leads { kind: PacketKind, zxid: Zxid },
+    Leads {
+        kind: PacketKind,
+        zxid: Zxid,
+    },
     /// By a learner to its leader.
-    Learns { kind: PacketKind, zxid: Zxid },
+    Learns {
+        kind: PacketKind,
+        zxid: Zxid,
+    },
     Votes(Notification),
 }
 

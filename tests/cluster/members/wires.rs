@@ -46,8 +46,6 @@ pub enum Stroke {
     },
     /// Nothing goes wrong from now on.
     Calm,
-    /// Only that time goes by.
-    Nothing,
 }
 
 /// Everything that was ever put in store; the clock knows it by its number.

@@ -40,7 +40,7 @@ pub struct Client {
     /// The session was refused or has come to its end.
     is_over: bool,
     /// What it asks for, where that is not six seconds.
-    pub timeout_ms: Option<i32>,
+    timeout_ms: Option<i32>,
     /// The newest zxid it was told.
     last_zxid: i64,
     next_xid: i32,
@@ -52,6 +52,10 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn with_timeout(ms: i32) -> Client {
+        Client { timeout_ms: Some(ms), ..Client::default() }
+    }
+
     /// The connect request for a new connection.
     pub fn on_connected(&mut self, conn: ConnId, out: &mut Vec<u8>) {
         self.conn = Some(conn);
