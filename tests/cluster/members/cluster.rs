@@ -295,8 +295,10 @@ impl Cluster {
             (None, Some(fatal)) => return Err(format!("stopped by itself: {member}: {fatal:?}")),
             // An error may have hit what no request waits for: then the server goes on.
             (Some(DiskFault::Error(_)), None) if self.machines[member].is_up() => {
-                self.machines[member].files.borrow_mut().struck = None;
-                self.world.record.count("errors survived");
+                if !self.machines[member].threads.has_failed {
+                    self.machines[member].files.borrow_mut().struck = None;
+                    self.world.record.count("errors survived");
+                }
                 return Ok(());
             }
             (Some(fault), _) => fault,

@@ -37,7 +37,8 @@ pub struct Threads {
     batch: Vec<StorageCommand>,
     /// What executing it has said.
     said: Vec<StorageEvent>,
-    has_failed: bool,
+    /// The log thread has ended; who waits for it hears of it.
+    pub has_failed: bool,
     is_log_busy: bool,
     chore_queue: VecDeque<ChoreCommand>,
     wants_spare: bool,
@@ -235,7 +236,10 @@ impl Threads {
         self.files.borrow_mut().unlock();
         match recover(&mut SimDisk::new(&self.files), settings) {
             Ok(recovered) => self.rebuilt = Some(Box::new(recovered)),
-            Err(fatal) => self.events.push(StorageEvent::Failed(fatal)),
+            Err(fatal) => {
+                self.has_failed = true;
+                self.events.push(StorageEvent::Failed(fatal));
+            }
         }
     }
 
