@@ -164,12 +164,9 @@ impl<D: Disk> Chores<D> {
         events.push(StorageEvent::SnapshotFailed { zxid, reason: error.to_string() });
     }
 
-    /// Says so, unless it has failed and was told of before.
     fn give_up(&mut self, events: &mut Vec<StorageEvent>) {
-        if let Some(zxid) = self.draft.as_ref().map(|draft| draft.zxid) {
-            self.abandon();
-            events.push(StorageEvent::SnapshotFailed { zxid, reason: "given up".to_owned() });
-        }
+        self.abandon();
+        events.push(StorageEvent::SnapshotAbandoned);
     }
 
     fn abandon(&mut self) {

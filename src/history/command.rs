@@ -86,7 +86,7 @@ pub enum ChoreCommand {
     SnapshotChunk { bytes: Bytes },
     /// No more bytes: sync, then report `SnapshotWritten`.
     SnapshotEnd,
-    /// Gives the file up and removes it.
+    /// Gives the file up and removes it, finished or not. `SnapshotAbandoned` says that it is done.
     SnapshotAbandon,
     /// Removes what `retain` valid snapshots make superfluous.
     Purge { retain: usize },
@@ -151,6 +151,8 @@ pub enum StorageEvent {
         zxid: Zxid,
         reason: String,
     },
+    /// Nothing is left of what was written, and nothing more is said of it.
+    SnapshotAbandoned,
     Purged {
         files: usize,
     },

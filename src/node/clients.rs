@@ -1,20 +1,16 @@
 //! Connections come, shake hands, ask, and go.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::auth::{AuthFailed, Identities, KerberosAsk, SaslExchange};
 use crate::base::{ConnId, Instant, SessionId, Xid, Zxid, limits};
-use crate::proto::{
-    CatchUp, ConnectRequest, ConnectResponse, ErrorCode, OpCode, Request, RequestHeader,
-    begin_frame, end_frame, write_reply,
-};
-use crate::serve::{self, HandshakeContext, Order, Refusal, Slot, Verdict};
-use crate::session;
+use crate::peering::Touch;
+use crate::proto::{CatchUp, ErrorCode, OpCode, Request, RequestHeader, write_reply};
+use crate::serve::{self, Order, Slot};
 
 use super::conns::{Conn, ConnStats, Pauses, Phase};
 use super::seam::{CloseReason, Effect, Effects};
-use super::{Life, Node, Origin, ServerRequest};
+use super::{Life, Node, Origin};
 
 impl Node {
     /// Where clients may come over TLS, who comes without is counted.
@@ -79,6 +75,9 @@ impl Node {
         }
         self.outstanding.less(conn.pauses, conn.order.len());
         self.watches.forget(id);
+        if self.member.is_some() && conn.session != SessionId::NONE {
+            self.note_gone(Touch { session: conn.session, timeout_ms: conn.timeout_ms });
+        }
         self.let_go(id, conn.session, conn.order.has_writes_under_way());
     }
 
@@ -90,7 +89,10 @@ impl Node {
         }
         self.by_session.remove(&session);
         if has_writes_under_way {
-            self.left_writes.insert(session, self.leading.progress().logged);
+            // A learner does not know what its leader makes of them: it will ask.
+            let learns = self.member.is_some() && !self.leads();
+            let last = if learns { Zxid(i64::MAX) } else { self.leading.progress().logged };
+            self.left_writes.insert(session, last);
         }
     }
 
@@ -144,11 +146,13 @@ impl Node {
             return;
         }
         self.metrics.bytes_received_count.add(4 + body.len() as u64);
+        let has_role = self.has_role();
         let Some(conn) = self.conns.find(id) else { return };
         conn.stats.received += 1;
         conn.stats.last_heard = self.now.mono;
         self.stats.packets_received.one();
         match &mut conn.phase {
+            Phase::AwaitConnect if !has_role => self.close(id, false, out),
             Phase::AwaitConnect => self.on_connect(id, body, out),
             Phase::AwaitSession { early } | Phase::AwaitProof { early, .. } => {
                 if early.len() < limits::CONN_QUEUED_REQUESTS {
@@ -166,140 +170,6 @@ impl Node {
             }
             Phase::Open => self.on_request(id, body, out),
             Phase::Closing => {}
-        }
-    }
-
-    fn on_connect(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
-        let Ok(request) = ConnectRequest::read(body) else {
-            return self.close(id, false, out);
-        };
-        if !self.connect_throttle.admits(&request, self.now.mono) {
-            self.metrics.connection_rejected.one();
-            return self.close(id, false, out);
-        }
-        self.metrics.connection_token_deficit.observe(self.connect_throttle.deficit());
-        self.metrics.connection_request_count.one();
-        let context = HandshakeContext {
-            last_zxid: self.state.last_zxid(),
-            min_timeout_ms: self.settings.min_session_timeout_ms,
-            max_timeout_ms: self.settings.max_session_timeout_ms,
-            read_only: false,
-        };
-        let Some(conn) = self.conns.find(id) else { return };
-        conn.read_only = request.read_only;
-        match serve::judge(&request, &context) {
-            Verdict::Refuse(refusal) => {
-                if let Refusal::Ahead(seen) = refusal
-                    && self.warnings.admits(self.now.mono)
-                {
-                    log::info!(
-                        "Refusing session(0x{:x}) request for client {} as it has seen zxid \
-                         0x{seen:x} our last zxid is 0x{:x} client must try another server",
-                        request.session,
-                        conn.peer,
-                        context.last_zxid
-                    );
-                }
-                self.close(id, false, out);
-            }
-            Verdict::Create { timeout_ms } => self.create_session(id, timeout_ms, out),
-            Verdict::Reopen { session, timeout_ms, password } => {
-                self.reopen_session(id, session, timeout_ms, password, out);
-            }
-        }
-    }
-
-    fn create_session(&mut self, id: ConnId, timeout_ms: i32, out: &mut Effects) {
-        let session = self.sessions.next_id();
-        self.sessions.track(session, timeout_ms, self.now.mono);
-        let Some(conn) = self.conns.find(id) else { return };
-        conn.session = session;
-        conn.timeout_ms = timeout_ms;
-        conn.phase = Phase::AwaitSession { early: VecDeque::new() };
-        if conn.pauses.set(Pauses::HANDSHAKE) {
-            out.push(Effect::Pause { conn: id });
-        }
-        self.by_session.insert(session, id);
-        self.inbox.push_back(ServerRequest::CreateSession { session, timeout_ms, conn: id });
-    }
-
-    fn reopen_session(
-        &mut self,
-        id: ConnId,
-        session: SessionId,
-        timeout_ms: i32,
-        password: Option<[u8; 16]>,
-        out: &mut Effects,
-    ) {
-        // The present holder goes before the password is looked at, as in Java.
-        if let Some(&holder) = self.by_session.get(&session) {
-            self.close(holder, false, out);
-        }
-        let fits = password.is_some_and(|p| session::check_password(session, &p));
-        let is_alive = fits && self.sessions.touch_for(session, timeout_ms, self.now.mono);
-        let Some(conn) = self.conns.find(id) else { return };
-        if !is_alive {
-            log::info!("Invalid session 0x{session:x} for client {}, probably expired", conn.peer);
-            let read_only = conn.read_only;
-            send_connect_response(out, id, &ConnectResponse::refusal(read_only));
-            return self.close(id, true, out);
-        }
-        conn.session = session;
-        conn.timeout_ms = timeout_ms;
-        self.metrics.connection_revalidate_count.one();
-        if let Some(&zxid) = self.left_writes.get(&session)
-            && zxid > self.state.last_zxid()
-        {
-            conn.order.push_earlier(self.now.mono);
-            self.outstanding.more(conn.pauses, 1);
-            self.returned.insert((zxid, id));
-        }
-        self.by_session.insert(session, id);
-        self.establish(id, out);
-    }
-
-    /// What is applied now was all that some of those who came back had to wait for.
-    pub(super) fn receive_returned(&mut self, out: &mut Effects) {
-        while let Some(&(zxid, id)) = self.returned.first()
-            && zxid <= self.state.last_zxid()
-        {
-            self.returned.pop_first();
-            let Some(conn) = self.conns.find(id) else { continue };
-            conn.order.pass_earlier();
-            self.outstanding.less(conn.pauses, 1);
-            self.run_ready(id, false, out);
-        }
-    }
-
-    /// The session is there: tell the client, take what it said meanwhile.
-    pub(super) fn establish(&mut self, id: ConnId, out: &mut Effects) {
-        let Some(conn) = self.conns.find(id) else { return };
-        if matches!(conn.phase, Phase::Closing) {
-            return;
-        }
-        let response = ConnectResponse {
-            timeout_ms: conn.timeout_ms,
-            session: conn.session,
-            password: session::password(conn.session),
-            read_only: conn.read_only.map(|_| false),
-        };
-        log::debug!(
-            "Established session 0x{:x} with negotiated timeout {} for client {}",
-            conn.session,
-            conn.timeout_ms,
-            conn.peer
-        );
-        let phase = std::mem::replace(&mut conn.phase, Phase::Open);
-        let resumes = conn.pauses.clear(Pauses::HANDSHAKE);
-        send_connect_response(out, id, &response);
-        out.push(Effect::Established { conn: id });
-        if resumes {
-            out.push(Effect::Resume { conn: id });
-        }
-        if let Phase::AwaitSession { early } = phase {
-            for frame in early {
-                self.on_frame(id, &frame, out);
-            }
         }
     }
 
@@ -361,6 +231,7 @@ impl Node {
         let queued_before = conn.order.queued();
         match op {
             OpCode::Ping => self.on_ping(id, body, out),
+            OpCode::Sync if self.member.is_some() => self.on_sync(id, header, body, out),
             op if op.is_write() => self.on_write(id, header, op, body, out),
             op => self.on_read(id, header.xid, op, body, out),
         }
@@ -583,12 +454,4 @@ impl Node {
 fn is_long_catch_up(op: OpCode, frame: &[u8]) -> bool {
     matches!(op, OpCode::SetWatches | OpCode::SetWatches2)
         && frame.len() > limits::SET_WATCHES_AT_ONCE_BYTES
-}
-
-fn send_connect_response(out: &mut Effects, id: ConnId, response: &ConnectResponse) {
-    out.send(id, |out| {
-        let mark = begin_frame(out);
-        response.write(out);
-        end_frame(out, mark);
-    });
 }

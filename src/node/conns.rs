@@ -142,6 +142,13 @@ pub(super) struct Conn {
     pub stats: ConnStats,
 }
 
+impl Conn {
+    /// Its session's client has spoken since then.
+    pub fn is_heard_since(&self, since: Instant) -> bool {
+        matches!(self.phase, Phase::Open) && self.stats.last_heard >= since
+    }
+}
+
 /// All connections. An id whose generation has passed finds nothing.
 #[derive(Debug, Default)]
 pub(super) struct Conns {

@@ -5,7 +5,9 @@
 
 mod clients;
 mod conns;
+mod handshakes;
 mod look;
+mod member;
 mod namespaces;
 mod request_throttle;
 mod sasl;
@@ -38,6 +40,8 @@ use crate::zab::Leading;
 
 use conns::Conns;
 pub use look::{ConnLook, ConnsLook, Listed};
+use member::Member;
+pub use member::Mode as NodeMode;
 use request_throttle::RequestThrottle;
 use sasl::Mechanism;
 pub use seam::{CloseReason, Effect, Effects, Event, Handover, PeerEvent, PeerPort};
@@ -76,10 +80,31 @@ pub struct Start {
 /// Whose a proposal is, and so what its commit leads to.
 #[derive(Clone, Debug)]
 enum Origin {
-    Client { conn: ConnId, xid: Xid, op: i32 },
-    NewSession { session: SessionId, conn: ConnId },
-    Expiry { session: SessionId },
+    Client {
+        conn: ConnId,
+        xid: Xid,
+        op: i32,
+    },
+    NewSession {
+        session: SessionId,
+        conn: ConnId,
+    },
+    Expiry {
+        session: SessionId,
+    },
     Reaper,
+    /// A client's sync, which has no txn.
+    Sync {
+        conn: ConnId,
+        xid: Xid,
+        body: Box<[u8]>,
+    },
+    /// A session that came back to this server with writes under way, which a sync passes.
+    Returned {
+        conn: ConnId,
+    },
+    /// A client of another server.
+    Elsewhere,
 }
 
 /// A request of the server's own.
@@ -123,7 +148,10 @@ pub struct Node {
     tokens_waiting_bytes: usize,
     own_ids: Identities,
     prepare: Prepare,
+    /// Of a server that leads, itself alone or others.
     leading: Leading<Origin>,
+    /// What a server alone has not.
+    member: Option<Box<Member>>,
     tickets: Tickets,
     storage_wait: StorageWait,
     watches: WatchTable,
@@ -173,9 +201,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// A standalone server: a leader with one voter, established at once, so that what recovery
-    /// held back is committed now and ephemerals without a session go.
+    /// A server alone is a leader with one voter, established at once, so that what recovery held
+    /// back is committed now and ephemerals without a session go. A member looks for a leader.
     pub fn new(config: &Config, start: Start, now: Now, rng_seed: u64) -> Result<Node, String> {
+        let mut start = start;
+        let member = Member::open(config, &mut start, now.mono);
+        let is_alone = member.is_none();
         let mut rng = Rng::new(rng_seed);
         let settings = Settings::of(config, rng.next_u64());
         let providers = Providers::new(&settings.auth)?;
@@ -189,6 +220,7 @@ impl Node {
             own_ids: Identities::none(),
             prepare: Prepare::new(settings.prepare.clone()),
             leading: Leading::new(start.last_logged, start.last_logged.max(applied_zxid)),
+            member,
             tickets: Tickets::default(),
             storage_wait: StorageWait::new(settings.sync_limit_ms),
             watches: WatchTable::new(rng.next_u64()),
@@ -226,7 +258,9 @@ impl Node {
             state: start.state,
         };
         node.metrics.digest_mismatches_count.add(start.mismatches);
-        node.establish_role(start.tail, start.replay_until);
+        if is_alone {
+            node.establish_role(start.tail, start.replay_until);
+        }
         if start.wants_snapshot {
             node.snapshots.demand();
         }

@@ -1,9 +1,9 @@
 //! The seam: what a node is told and what it asks for.
 
-use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use crate::auth::{KerberosAsk, KerberosSaid};
 use crate::base::{ConnId, Fatal};
@@ -68,43 +68,28 @@ pub enum PeerPort {
 #[derive(Clone, Copy, Debug)]
 pub enum PeerEvent<'a> {
     /// Somebody has come. The link is read from now on.
-    Accepted {
-        link: ConnId,
-        port: PeerPort,
-        from: SocketAddr,
-    },
+    Accepted { link: ConnId, port: PeerPort, from: SocketAddr },
     /// How a dial has ended; the link is read from now on.
-    Dialed {
-        dial: u64,
-        outcome: Result<ConnId, DialFailure>,
-    },
+    Dialed { dial: u64, outcome: Result<ConnId, DialFailure> },
     /// What a link said next, cut anywhere.
-    Bytes {
-        link: ConnId,
-        bytes: &'a [u8],
-    },
+    Bytes { link: ConnId, bytes: &'a [u8] },
     /// The link is gone, though nobody asked for that; its id will not be named again.
-    Closed {
-        link: ConnId,
-    },
+    Closed { link: ConnId },
     /// So many bytes that were sent to the link wait to be taken. Told whenever that becomes or
     /// ceases to be none, and when the peer has taken `PEER_TOLD_BYTES` of them.
-    Unsent {
-        link: ConnId,
-        bytes: usize,
-    },
+    Unsent { link: ConnId, bytes: usize },
 }
 
-/// Something too large to copy, taken once out of an event.
-pub struct Handover<T>(Cell<Option<Box<T>>>);
+/// Something too large to copy, taken once out of an event. Nobody ever waits for its lock.
+pub struct Handover<T>(Mutex<Option<Box<T>>>);
 
 impl<T> Handover<T> {
     pub fn new(thing: T) -> Handover<T> {
-        Handover(Cell::new(Some(Box::new(thing))))
+        Handover(Mutex::new(Some(Box::new(thing))))
     }
 
     pub fn take(&self) -> Option<Box<T>> {
-        self.0.take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

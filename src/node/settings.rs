@@ -4,6 +4,7 @@ use crate::auth::{AuthSettings, SaslSettings};
 use crate::base::{Instant, ServerId, limits};
 use crate::config::{Config, ConnectionThrottle};
 use crate::prepare::PrepareSettings;
+use crate::state::StateSettings;
 
 pub(super) struct Settings {
     pub config: Config,
@@ -18,6 +19,8 @@ pub(super) struct Settings {
     /// A failed try by SASL does not cost the connection.
     pub allows_failed_sasl: bool,
     pub prepare: PrepareSettings,
+    /// Of a state that takes the place of the one in memory.
+    pub state: StateSettings,
     pub digest: bool,
     pub serialize_last_zxid: bool,
     pub snap_count: u64,
@@ -82,7 +85,7 @@ impl Settings {
                     ticks => positive(ticks),
                 },
             // Java's standalone server makes its session ids as server 1.
-            server_id: ServerId(1),
+            server_id: config.ensemble.member.as_ref().map_or(ServerId(1), |member| member.me),
             min_session_timeout_ms: config.min_session_timeout_ms,
             max_session_timeout_ms: config.max_session_timeout_ms,
             global_outstanding_limit: positive(config.limits.global_outstanding_limit) as usize,
@@ -106,9 +109,17 @@ impl Settings {
                 digest: config.tree.digest_enabled,
                 enforce_quota: config.tree.enforce_quota,
                 close_session_txn: config.tree.close_session_txn,
-                reconfig_enabled: config.ensemble.reconfig_enabled,
+                // Members follow what others change.
+                reconfig_enabled: config.ensemble.reconfig_enabled
+                    && config.ensemble.member.is_none(),
                 max_txn_bytes: limits::txn_bytes(config.limits.jute_maxbuffer),
                 hash_seed,
+            },
+            state: StateSettings {
+                extended_types: config.tree.extended_types,
+                emulate_353: config.tree.emulate_353_ttl,
+                digest: config.tree.digest_enabled,
+                hash_seed: hash_seed.rotate_left(32) ^ 0x5851_f42d_4c95_7f2d,
             },
             digest: config.tree.digest_enabled,
             serialize_last_zxid: storage.serialize_last_processed_zxid,

@@ -129,6 +129,11 @@ impl Snapshots {
         }
     }
 
+    /// One is under way, or was given up and is not let go of.
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.stage, Stage::Idle)
+    }
+
     /// The walk could go on at once.
     pub fn wants_turn(&self) -> bool {
         match &self.stage {
@@ -142,6 +147,9 @@ impl Snapshots {
 impl Node {
     /// Begins a snapshot that is due, or takes the next slice of the one under way.
     pub(super) fn upkeep_snapshot(&mut self, out: &mut Effects) {
+        if !self.has_role() {
+            return;
+        }
         if std::mem::take(&mut self.snapshots.is_due) {
             self.begin_snapshot(out);
         }
@@ -153,12 +161,8 @@ impl Node {
                  next is taken when it is due",
                 walk.zxid
             );
-            let zxid = walk.zxid;
             self.metrics.snapshot_error_count.one();
-            self.state.snapshot_abandon();
-            out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
-            self.snapshots.stage = Stage::AwaitGivenUp { zxid };
-            return;
+            return self.give_up_snapshot(out);
         }
         if walk.queued >= limits::SNAPSHOT_PACE_BYTES {
             return;
@@ -173,6 +177,19 @@ impl Node {
         walk.chunk_bytes = chunk.len();
         walk.queued += chunk.len();
         out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(chunk) }));
+    }
+
+    /// The one under way is not wanted any more, unless it only waits for its name.
+    pub(super) fn give_up_snapshot(&mut self, out: &mut Effects) {
+        let (Stage::Walking(Walk { zxid, .. }) | Stage::AwaitWritten { zxid, .. }) =
+            &self.snapshots.stage
+        else {
+            return;
+        };
+        let zxid = *zxid;
+        self.state.snapshot_abandon();
+        out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
+        self.snapshots.stage = Stage::AwaitGivenUp { zxid };
     }
 
     fn end_walk(&mut self, mut chunk: Vec<u8>, out: &mut Effects) {
@@ -216,12 +233,12 @@ impl Node {
                 out.push(Effect::Storage(StorageCommand::InstallSnapshot { ticket, zxid }));
                 self.snapshots.stage = Stage::AwaitInstalled { zxid, began, ticket };
             }
-            // The chore thread has let go of it, for want of space or at our wish.
-            (StorageEvent::SnapshotFailed { zxid, .. }, Stage::AwaitGivenUp { zxid: ours })
-                if zxid == ours =>
-            {
-                self.snapshots.stage = Stage::Idle;
+            // The chore thread has let go of it.
+            (StorageEvent::SnapshotAbandoned, stage @ Stage::AwaitGivenUp { .. }) => {
+                *stage = Stage::Idle;
             }
+            // It had failed before it heard of our wish.
+            (StorageEvent::SnapshotFailed { .. }, Stage::AwaitGivenUp { .. }) => {}
             (StorageEvent::SnapshotFailed { zxid, reason }, stage) => {
                 log::error!("Snapshot of 0x{zxid:x} failed: {reason}");
                 self.metrics.snapshot_error_count.one();

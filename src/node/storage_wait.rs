@@ -60,6 +60,11 @@ impl StorageWait {
         self.told_of.map(|_| self.age_ms(now))
     }
 
+    /// Everything that was handed over is durable.
+    pub fn is_idle(&self) -> bool {
+        self.handed_over.is_empty()
+    }
+
     fn oldest(&self) -> Option<Instant> {
         self.handed_over.front().map(|(_, since)| *since)
     }

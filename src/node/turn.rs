@@ -25,9 +25,12 @@ impl Node {
             }
         }
         self.storage_wait.look(now.mono);
+        if self.member.is_some() {
+            self.hear_peers(events, out);
+        }
         self.commit(out);
         // The server's own requests before those who always have more to write.
-        self.run_inbox();
+        self.run_inbox(out);
         for group in events.chunks(WARM_NODES) {
             if group.len() > 1 {
                 self.state.warm(group.iter().filter_map(path_of));
@@ -39,19 +42,35 @@ impl Node {
         self.run_throttled(out);
         self.run_leftovers(out);
         self.release_held_back(out);
-        self.run_inbox();
+        self.run_inbox(out);
         self.run_timers(events, out);
-        self.run_inbox();
+        self.run_inbox(out);
         self.flush(out);
         self.upkeep_snapshot(out);
         self.upkeep_watches(out);
         self.finish_if_drained(out);
     }
 
+    /// Peers before clients, and before any timer that they may stop.
+    fn hear_peers(&mut self, events: &[Event<'_>], out: &mut Effects) {
+        for event in events {
+            match event {
+                Event::Peer(event) => self.on_peer(event, out),
+                Event::Rebuilt(start) => {
+                    if let Some(start) = start.take() {
+                        self.on_rebuilt(*start, out);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.run_asked(out);
+        self.run_member(out);
+    }
+
     fn on_event(&mut self, event: &Event<'_>, out: &mut Effects) {
         match event {
-            Event::Storage(_) | Event::InputLeft => {}
-            Event::Peer(_) | Event::Rebuilt(_) => {}
+            Event::Storage(_) | Event::Peer(_) | Event::Rebuilt(_) | Event::InputLeft => {}
             Event::Kerberos(said) => self.on_kerberos(said, out),
             Event::Accepted { conn, peer, secure, subject, .. } => {
                 self.count_plain(*peer, *secure);
@@ -71,13 +90,21 @@ impl Node {
                 self.metrics.fsynctime.observe(sync_us / 1000);
                 self.leading.on_durable(*ticket);
                 self.storage_wait.on_durable(*ticket, self.now.mono);
-                if self.has_log_room() {
-                    self.runnable.append(&mut self.starved);
-                }
                 self.snapshots.on_durable(*ticket, self.now.mono);
+                if self.member.is_some() {
+                    self.on_member_storage(event, out);
+                }
+                self.feed_starved();
             }
             StorageEvent::Failed(reason) => out.push(Effect::Fatal(reason.clone())),
-            other => self.on_chore(other, out),
+            other => {
+                if self.member.is_none() {
+                    self.on_chore(other, out);
+                } else if !self.takes_image_event(other, out) {
+                    self.on_member_storage(other, out);
+                    self.on_chore(other, out);
+                }
+            }
         }
     }
 
@@ -99,14 +126,15 @@ impl Node {
 
     /// When the next turn is due though nothing may happen; asked after every turn.
     pub fn next_timeout(&mut self) -> Option<Instant> {
-        let expiry = self.sessions.next_expiry();
+        let expiry = self.sessions.next_expiry().filter(|_| self.leads());
         // While there are sessions the server looks up now and then, so that a stall shows soon
         // after its beginning and the silence it caused can be told from the clients' own.
         let look_up = expiry.map(|_| self.now.mono.plus_ms(LOOK_UP_MS));
         let storage = self.storage_wait.next_due();
-        let dues = [storage, expiry, look_up, self.next_reap(), self.purge_due];
+        let peers = self.member.as_ref().and_then(|member| member.next_timeout());
+        let dues = [storage, peers, expiry, look_up, self.next_reap(), self.purge_due];
         // Nobody expires and nothing is cleared away on the way to the end.
-        let some = if self.is_serving() { &dues[..] } else { &dues[..1] };
+        let some = if self.is_serving() { &dues[..] } else { &dues[..2] };
         let due = some.iter().flatten().copied().min();
         // What is over is worked off; only what comes later than that is late.
         self.last_due = due.map(|due| due.max(self.now.mono));
@@ -123,14 +151,19 @@ impl Node {
         !self.runnable.is_empty()
             || !self.inbox.is_empty() && self.has_log_room()
             || self.has_uncommitted_backlog()
-            || self.snapshots.wants_turn()
+            || self.snapshots.wants_turn() && self.has_role()
             || self.has_watches_to_sweep
             || self.state.has_buried()
             || self.reaper.is_looking() && self.next_reap().is_some() && self.is_serving()
+            || self.member.as_ref().is_some_and(|member| member.wants_turn(&self.storage_wait))
     }
 
+    /// Another write may go on its way.
     pub(super) fn has_log_room(&self) -> bool {
-        self.leading.unsynced_bytes() < limits::UNSYNCED_BYTES
+        match &self.member {
+            None => self.leading.unsynced_bytes() < limits::UNSYNCED_BYTES,
+            Some(member) => member.has_room(&self.leading),
+        }
     }
 
     fn on_shutdown(&mut self, out: &mut Effects) {

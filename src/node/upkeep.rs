@@ -74,6 +74,9 @@ impl Node {
         if !matches!(self.life, Life::Serving) {
             return;
         }
+        if !self.leads() {
+            return self.purge(out);
+        }
         let has_input_left = events.iter().any(|event| matches!(event, Event::InputLeft));
         let is_busy = has_input_left || !self.runnable.is_empty();
         // What would keep a session may lie in its socket until everybody was read; but those who
@@ -100,7 +103,7 @@ impl Node {
     /// When the reaper has something to do next: nothing while its removals could not go on,
     /// which ends with an event.
     pub(super) fn next_reap(&self) -> Option<Instant> {
-        if self.is_reaper_held() { None } else { self.reaper.next_due() }
+        if self.is_reaper_held() || !self.leads() { None } else { self.reaper.next_due() }
     }
 
     /// While the log is behind nothing is added to what waits for it.

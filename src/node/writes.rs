@@ -2,15 +2,16 @@
 
 use crate::auth::{Providers, permits_anyone};
 use crate::base::{ConnId, Instant, SessionId, Ticket, Xid, Zxid, limits};
-use crate::prepare::Requester;
+use crate::prepare::{Prepared, Requester};
 use crate::proto::{DIGEST_VERSION, TxnDigest, TxnHeader, write_reply};
 use crate::proto::{
-    DecodeError, ErrorCode, EventKind, OpCode, Perms, Request, RequestHeader, Txn, write_event,
+    DecodeError, Entry, ErrorCode, EventKind, OpCode, Perms, Request, RequestHeader, Txn,
+    write_event,
 };
 use crate::serve::{self, ReadContext, WriteReply};
 use crate::session::Owner;
 use crate::state::{AclList, Mode};
-use crate::zab::Proposal;
+use crate::zab::{Proposal, Ready};
 
 use super::conns::{Conns, Phase};
 use super::seam::{Effect, Effects};
@@ -41,10 +42,43 @@ impl Node {
             return self.make_runnable(id);
         }
         conn.order.push_write(header.xid, header.op, now);
-        self.propose_decoded(Self::origin_of(id, header), request);
+        self.submit(Self::origin_of(id, header), op, &body[8..], request, out);
     }
 
-    fn propose_decoded(&mut self, origin: Origin, request: Result<Request<'_>, DecodeError>) {
+    /// What a member's client asks to be seen takes its turn among its writes.
+    pub(super) fn on_sync(
+        &mut self,
+        id: ConnId,
+        header: RequestHeader,
+        frame: &[u8],
+        out: &mut Effects,
+    ) {
+        let has_room = self.has_log_room() && self.inbox.is_empty();
+        let now = self.now.mono;
+        let Some(conn) = self.conns.find(id) else { return };
+        self.outstanding.more(conn.pauses, 1);
+        if !has_room || conn.order.has_unprepared() {
+            self.unprepared_bytes += conn.order.push_unprepared(header.xid, header.op, frame, now);
+            return self.make_runnable(id);
+        }
+        conn.order.push_write(header.xid, header.op, now);
+        let body = &frame[8..];
+        let origin = Origin::Sync { conn: id, xid: header.xid, body: body.into() };
+        self.begin_sync(origin, body, out);
+    }
+
+    /// A write goes to whoever prepares it: this server or its leader.
+    fn submit(
+        &mut self,
+        origin: Origin,
+        op: OpCode,
+        body: &[u8],
+        request: Result<Request<'_>, DecodeError>,
+        out: &mut Effects,
+    ) {
+        if self.member.is_some() && !self.leads() {
+            return self.forward(origin, op, body, out);
+        }
         match request {
             Ok(request) => self.propose(origin, &request),
             Err(_) => self.propose(origin, &Request::BadMulti),
@@ -63,12 +97,12 @@ impl Node {
             if matches!(conn.phase, Phase::Closing) {
                 continue;
             }
-            self.prepare_waiting(id);
+            self.prepare_waiting(id, out);
             self.run_ready(id, false, out);
         }
     }
 
-    fn prepare_waiting(&mut self, id: ConnId) {
+    fn prepare_waiting(&mut self, id: ConnId, out: &mut Effects) {
         while self.has_log_room() && self.may_take_up() {
             let Some(conn) = self.conns.find(id) else { return };
             let Some(frame) = conn.order.take_unprepared() else { return };
@@ -76,7 +110,13 @@ impl Node {
             let header = RequestHeader::read(&mut crate::proto::Reader::new(&frame));
             let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return };
             let Some(op) = OpCode::from_number(header.op) else { return };
-            self.propose_decoded(Self::origin_of(id, header), Request::read(op, body));
+            let origin = Self::origin_of(id, header);
+            if op == OpCode::Sync {
+                let origin = Origin::Sync { conn: id, xid: header.xid, body: body.into() };
+                self.begin_sync(origin, body, out);
+            } else {
+                self.submit(origin, op, body, Request::read(op, body), out);
+            }
             self.taken_up += 1;
         }
         let is_log_behind = !self.has_log_room();
@@ -96,7 +136,7 @@ impl Node {
     }
 
     /// The server's own requests, in the order they arose.
-    pub(super) fn run_inbox(&mut self) {
+    pub(super) fn run_inbox(&mut self, out: &mut Effects) {
         while self.has_log_room() && self.may_take_up() {
             let Some(request) = self.inbox.pop_front() else { return };
             self.taken_up += 1;
@@ -109,7 +149,9 @@ impl Node {
                 }
                 ServerRequest::CreateSession { session, timeout_ms, conn } => {
                     let request = Request::CreateSession { timeout_ms };
-                    self.propose(Origin::NewSession { session, conn }, &request);
+                    let origin = Origin::NewSession { session, conn };
+                    let body = timeout_ms.to_be_bytes();
+                    self.submit(origin, OpCode::CreateSession, &body, Ok(request), out);
                 }
                 ServerRequest::CloseSession { session } => {
                     self.propose(Origin::Expiry { session }, &Request::CloseSession);
@@ -130,10 +172,9 @@ impl Node {
                 (self.conns.find(conn).map_or(SessionId::NONE, |c| c.session), xid.0)
             }
             Origin::NewSession { session, .. } | Origin::Expiry { session } => (session, 0),
-            Origin::Reaper => (SessionId::NONE, 0),
+            _ => (SessionId::NONE, 0),
         };
         let is_own = !matches!(origin, Origin::Client { .. });
-        let zxid = self.leading.next_zxid();
         let session_ok = if is_own { Ok(()) } else { self.sessions.check(session, Owner::Here) };
         let ids = match origin {
             Origin::Client { conn, .. } => self.conns.peek(conn).map(|c| &c.ids),
@@ -146,8 +187,32 @@ impl Node {
             session_ok,
             from_server: is_own,
         };
+        let zxid = self.leading.next_zxid();
         let (state, providers) = (&self.state, &self.providers);
         let prepared = self.prepare.prepare(state, providers, &who, zxid, self.now.wall, request);
+        self.take_prepared(&who_is(&who), zxid, prepared, origin);
+    }
+
+    /// The same for whom another server vouches.
+    pub(super) fn propose_as(
+        &mut self,
+        who: &Requester<'_>,
+        origin: Origin,
+        request: &Request<'_>,
+    ) {
+        let zxid = self.leading.next_zxid();
+        let (state, providers) = (&self.state, &self.providers);
+        let prepared = self.prepare.prepare(state, providers, who, zxid, self.now.wall, request);
+        self.take_prepared(&who_is(who), zxid, prepared, origin);
+    }
+
+    fn take_prepared(
+        &mut self,
+        &(session, cxid): &(SessionId, i32),
+        zxid: Zxid,
+        prepared: Prepared,
+        origin: Origin,
+    ) {
         if matches!(prepared.txn, Txn::CloseSession { .. }) {
             self.sessions.set_closing(session);
         }
@@ -165,21 +230,36 @@ impl Node {
 
     /// Hands the records of this turn to the log, and those that earlier ones left.
     pub(super) fn flush(&mut self, out: &mut Effects) {
-        if !self.leading.is_batching() || self.leading.is_gathering() {
-            return;
+        if self.leading.is_batching() && !self.leading.is_gathering() {
+            let (txns, bytes) = self.leading.batch_size();
+            let ticket = self.next_ticket();
+            if let Some(append) = self.leading.flush(ticket) {
+                if self.member.is_some() {
+                    self.propose_to_learners(&append);
+                }
+                out.push(Effect::Storage(append));
+            }
+            if self.is_log_full(txns, bytes) {
+                self.leading.roll();
+            }
         }
-        let (txns, bytes) = self.leading.batch_size();
-        let ticket = self.next_ticket();
-        if let Some(append) = self.leading.flush(ticket) {
-            out.push(Effect::Storage(append));
+        if self.member.is_some() {
+            self.flush_learned(out);
+            self.flush_learners(out);
+            self.carry_out(out);
         }
+    }
+
+    /// Counts what goes to the log: whether the next append begins a new file.
+    pub(super) fn is_log_full(&mut self, txns: u64, bytes: u64) -> bool {
         let limit = self.settings.log_size_limit_bytes;
         self.log_bytes += bytes;
-        let is_full = limit > 0 && self.log_bytes >= limit;
-        if self.snapshots.on_append(txns, bytes, &mut self.rng) || is_full {
+        let is_over = limit > 0 && self.log_bytes >= limit;
+        let is_full = self.snapshots.on_append(txns, bytes, &mut self.rng) || is_over;
+        if is_full {
             self.log_bytes = 0;
-            self.leading.roll();
         }
+        is_full
     }
 
     /// More may be answered in this turn.
@@ -197,8 +277,11 @@ impl Node {
     pub(super) fn commit(&mut self, out: &mut Effects) {
         let applied = self.state.last_zxid();
         self.left_writes.retain(|_, zxid| *zxid > applied);
+        if self.member.is_some() {
+            self.commit_learned(out);
+        }
         for _ in 0..limits::APPLIES_PER_TURN {
-            if !self.has_turn_room(out) {
+            if !self.has_turn_room(out) || self.member.is_some() && !self.answer_own_syncs(out) {
                 return;
             }
             // Reads that came before this write must not see it.
@@ -208,21 +291,91 @@ impl Node {
                 return;
             }
             let Some(proposal) = self.leading.next_committed() else { return };
-            self.apply(&proposal, out);
+            self.apply(&proposal, Mode::Exact, out);
             self.receive_returned(out);
-            match proposal.origin {
-                Origin::Client { conn, xid, op } => {
-                    self.answer_write(conn, xid, op, &proposal.txn, out);
-                    self.run_ready(conn, false, out);
-                }
-                Origin::NewSession { session, conn } => {
-                    if self.conns.peek(conn).is_some_and(|c| c.session == session) {
-                        self.establish(conn, out);
-                    }
-                }
-                Origin::Reaper => self.reaper.on_reaped(),
-                Origin::Expiry { .. } => {}
+            self.tell_origin(&proposal, out);
+        }
+    }
+
+    /// Whoever asked for a txn hears of it.
+    fn tell_origin(&mut self, proposal: &Proposal<Origin>, out: &mut Effects) {
+        match proposal.origin {
+            Origin::Client { conn, xid, op } => {
+                self.answer_write(conn, xid, op, &proposal.txn, out);
+                self.run_ready(conn, false, out);
             }
+            Origin::NewSession { session, conn } => {
+                if self.conns.peek(conn).is_some_and(|c| c.session == session) {
+                    self.establish(conn, out);
+                }
+            }
+            Origin::Reaper => self.reaper.on_reaped(),
+            Origin::Expiry { .. } | Origin::Elsewhere => {}
+            Origin::Sync { .. } | Origin::Returned { .. } => unreachable!("a sync has no txn"),
+        }
+    }
+
+    /// Applies what the leader has committed, in order, as `commit` does.
+    fn commit_learned(&mut self, out: &mut Effects) {
+        for _ in 0..limits::APPLIES_PER_TURN {
+            if !self.has_turn_room(out) {
+                return;
+            }
+            let conn = match self.next_learned() {
+                None => return,
+                Some(Ready::Synced(origin)) => conn_of(origin),
+                Some(Ready::Txn(committed)) => committed.origin.as_ref().and_then(conn_of),
+            };
+            if let Some(conn) = conn
+                && !self.run_before(conn, out)
+            {
+                return;
+            }
+            match self.take_learned() {
+                Some(Ready::Synced(origin)) => self.answer_sync(&origin, out),
+                Some(Ready::Txn(committed)) => {
+                    let Entry { header, txn, digest } = committed.entry;
+                    let origin = committed.origin.unwrap_or(Origin::Elsewhere);
+                    let proposal = Proposal { header, txn, digest, origin };
+                    let mode = if committed.is_replay { Mode::Replay } else { Mode::Exact };
+                    self.apply(&proposal, mode, out);
+                    self.tell_origin(&proposal, out);
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Syncs of a leader's own clients that have come to their turn. False where one has to wait
+    /// for room.
+    fn answer_own_syncs(&mut self, out: &mut Effects) -> bool {
+        while let Some(origin) = self.next_own_sync() {
+            if let Some(conn) = conn_of(&origin)
+                && !self.run_before(conn, out)
+            {
+                self.put_back_own_sync(origin);
+                return false;
+            }
+            self.answer_sync(&origin, out);
+        }
+        true
+    }
+
+    fn answer_sync(&mut self, origin: &Origin, out: &mut Effects) {
+        match origin {
+            Origin::Sync { conn: id, xid, body } => {
+                let Some(conn) = self.conns.find(*id) else { return };
+                if matches!(conn.phase, Phase::Closing) {
+                    return;
+                }
+                let received = conn.order.complete_write(*xid);
+                self.request_throttle.release(conn.order.take_released());
+                self.outstanding.less(conn.pauses, 1);
+                self.answer_read(*id, *xid, OpCode::Sync, body, received, out);
+                self.run_ready(*id, false, out);
+            }
+            Origin::Returned { conn } => self.receive(*conn, out),
+            _ => unreachable!("nothing else waits for a sync"),
         }
     }
 
@@ -235,12 +388,12 @@ impl Node {
             .is_none_or(|conn| matches!(conn.phase, Phase::Closing) || !conn.order.is_ready())
     }
 
-    pub(super) fn apply(&mut self, proposal: &Proposal<Origin>, out: &mut Effects) {
+    pub(super) fn apply(&mut self, proposal: &Proposal<Origin>, mode: Mode, out: &mut Effects) {
         let Proposal { header, txn, digest, .. } = proposal;
         self.applied.clear();
-        self.state.apply(header, txn, Mode::Exact, &mut self.applied);
+        self.state.apply(header, txn, mode, &mut self.applied);
         self.prepare.applied(header.zxid);
-        if !self.compare_digest(header.zxid, *digest) {
+        if mode == Mode::Exact && !self.compare_digest(header.zxid, *digest) && self.leads() {
             self.unforeseen_digests += 1;
         }
         super::namespaces::count_writes(&mut self.metrics, &self.state, &self.applied.changes);
@@ -345,6 +498,18 @@ impl Node {
             conn.stats.replies += 1;
             conn.stats.on_reply(op_name(op), xid, zxid, latency_ms, now);
         }
+    }
+}
+
+fn who_is(who: &Requester<'_>) -> (SessionId, i32) {
+    (who.session, who.cxid)
+}
+
+/// Whose connection a txn or a sync is answered on.
+fn conn_of(origin: &Origin) -> Option<ConnId> {
+    match origin {
+        Origin::Client { conn, .. } | Origin::Sync { conn, .. } => Some(*conn),
+        _ => None,
     }
 }
 

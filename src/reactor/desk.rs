@@ -14,7 +14,7 @@ use crate::base::limits::{
 use crate::base::{ConnId, Instant, Now};
 use crate::config::Config;
 use crate::history::StorageEvent;
-use crate::node::{ConnLook, Effect, Effects, Event, Node};
+use crate::node::{ConnLook, Effect, Effects, Event, Node, NodeMode};
 
 use super::Turn;
 
@@ -202,8 +202,13 @@ impl Desk {
 
     fn begin(&mut self, waiting: &Waiting, node: &mut Node, net: NetReport, out: &mut Effects) {
         let report = Report {
-            serving: node.is_serving(),
-            mode: Mode::Standalone,
+            serving: node.is_serving() && node.mode() != NodeMode::Looking,
+            mode: match node.mode() {
+                NodeMode::Standalone => Mode::Standalone,
+                NodeMode::Leader => Mode::Leader,
+                NodeMode::Observer => Mode::Observer,
+                NodeMode::Follower | NodeMode::Looking => Mode::Follower,
+            },
             version: ANNOUNCED_VERSION,
             stats: node.stats(),
             metrics: node.metrics(),

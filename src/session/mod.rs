@@ -125,6 +125,12 @@ impl Sessions {
         }
     }
 
+    /// Nobody is watched over any more; ids go on where they are.
+    pub fn clear(&mut self) {
+        let ids: Vec<SessionId> = self.ids().collect();
+        ids.into_iter().for_each(|id| self.forget(id));
+    }
+
     /// Whether `owner` may speak for the session; the first to ask becomes its owner.
     pub fn check(&mut self, id: SessionId, owner: Owner) -> Result<(), ErrorCode> {
         let slot = self.slot(id).ok_or(ErrorCode::SessionExpired)?;

@@ -1,4 +1,5 @@
-//! A leader's pipeline: propose, append, durable, commit. Standalone is this with one voter.
+//! A leader's pipeline: propose, append, durable, commit. Standalone is this with one voter, whose
+//! own disk is the quorum.
 
 use std::collections::VecDeque;
 
@@ -46,11 +47,26 @@ pub struct Leading<O> {
     roll: bool,
     unsynced: VecDeque<Unsynced>,
     unsynced_bytes: usize,
+    /// Appends of which something is not committed: their last zxids and bytes.
+    uncommitted: VecDeque<(Zxid, usize)>,
+    uncommitted_bytes: usize,
+    /// What is durable here is committed by that.
+    is_alone: bool,
 }
 
 impl<O> Leading<O> {
     /// Takes over where the log ends. The first append begins a new file, as after every restart.
     pub fn new(last_logged: Zxid, applied: Zxid) -> Leading<O> {
+        Leading::begin(last_logged, applied, true)
+    }
+
+    /// Leads an ensemble from the beginning of its epoch on, when all before it is applied. Who
+    /// counts the acknowledgements says what is committed.
+    pub fn of_ensemble(begin: Zxid) -> Leading<O> {
+        Leading::begin(begin, begin, false)
+    }
+
+    fn begin(last_logged: Zxid, applied: Zxid, is_alone: bool) -> Leading<O> {
         assert!(applied <= last_logged, "nothing is applied that was not logged");
         let progress =
             Progress { logged: last_logged, durable: last_logged, committed: last_logged, applied };
@@ -63,6 +79,9 @@ impl<O> Leading<O> {
             roll: true,
             unsynced: VecDeque::new(),
             unsynced_bytes: 0,
+            uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
+            is_alone,
         }
     }
 
@@ -101,6 +120,8 @@ impl<O> Leading<O> {
         self.batch_count = 0;
         self.unsynced.push_back(Unsynced { ticket, last, bytes: bytes.len() });
         self.unsynced_bytes += bytes.len();
+        self.uncommitted.push_back((last, bytes.len()));
+        self.uncommitted_bytes += bytes.len();
         let roll = std::mem::take(&mut self.roll);
         Some(StorageCommand::Append { ticket, first, last, bytes, roll })
     }
@@ -120,6 +141,11 @@ impl<O> Leading<O> {
         self.unsynced_bytes + self.batch.len()
     }
 
+    /// Log bytes handed over or about to be, and not yet committed.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.uncommitted_bytes + self.batch.len()
+    }
+
     /// The sync under way covers so many records that those of the next turns had better wait for
     /// its end and share the one behind it: a sync costs the same, whatever it covers. Under few
     /// writes nothing waits.
@@ -134,7 +160,7 @@ impl<O> Leading<O> {
         !self.unsynced.is_empty() || !self.pending.is_empty()
     }
 
-    /// All commands up to `ticket` are on disk: with one voter they are committed by that.
+    /// All commands up to `ticket` are on disk: alone, they are committed by that.
     pub fn on_durable(&mut self, ticket: Ticket) {
         while let Some(front) = self.unsynced.front() {
             if front.ticket > ticket {
@@ -144,7 +170,28 @@ impl<O> Leading<O> {
             self.unsynced_bytes -= front.bytes;
             self.unsynced.pop_front();
         }
-        self.progress.committed = self.progress.durable;
+        if self.is_alone {
+            self.commit(self.progress.durable);
+        }
+    }
+
+    /// A quorum has everything up to `through`, whether or not this server's own disk has.
+    pub fn commit(&mut self, through: Zxid) {
+        assert!(through <= self.progress.logged, "only what was proposed is committed");
+        self.progress.committed = self.progress.committed.max(through);
+        while let Some((last, bytes)) = self.uncommitted.front()
+            && *last <= through
+        {
+            self.uncommitted_bytes -= bytes;
+            self.uncommitted.pop_front();
+        }
+    }
+
+    /// The role ends: what the log was handed and nobody has applied. What was only gathered goes,
+    /// since nobody has heard of it.
+    pub fn into_logged(self) -> impl Iterator<Item = Proposal<O>> {
+        let gathered = self.batch_first.unwrap_or(Zxid(i64::MAX));
+        self.pending.into_iter().take_while(move |proposal| proposal.header.zxid < gathered)
     }
 
     /// Whose the next committed txn is.
@@ -168,7 +215,7 @@ impl<O> Leading<O> {
     pub fn check(&self) {
         let p = &self.progress;
         assert!(p.logged >= p.durable, "durable is a part of what is logged");
-        assert!(p.durable >= p.committed, "one voter: committed is what is durable");
+        assert!(!self.is_alone || p.durable >= p.committed, "alone, what is durable is committed");
         assert!(p.committed >= p.applied, "only what is committed is applied");
         assert_eq!(
             p.logged.0 - p.applied.0,
@@ -177,6 +224,8 @@ impl<O> Leading<O> {
         );
         let sum: usize = self.unsynced.iter().map(|u| u.bytes).sum();
         assert_eq!(sum, self.unsynced_bytes, "unsynced bytes are counted");
+        let sum: usize = self.uncommitted.iter().map(|(_, bytes)| bytes).sum();
+        assert_eq!(sum, self.uncommitted_bytes, "uncommitted bytes are counted");
         assert!(
             self.unsynced
                 .iter()

@@ -65,6 +65,20 @@ pub const LEARNER_PIECE_BYTES: usize = 256 * 1024;
 /// some 40 bytes each: its clients have no more requests under way than that.
 pub const LEARNER_NOTES: usize = 256 * 1024;
 
+/// Log bytes that a leader has proposed and no quorum has acknowledged. Past it nothing is prepared
+/// before the slowest server that is needed has caught up.
+pub const LEADER_UNCOMMITTED_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of learners' requests that wait because the leader's log is behind. They bound their own
+/// share of it, so only many at once come close.
+pub const LEADER_FORWARDED_BYTES: usize = 128 * 1024 * 1024;
+
+/// Links to the quorum port that wait to see whether this server will lead. The oldest makes room.
+pub const QUORUM_EARLY_LINKS: usize = 64;
+
+/// Bytes that one of them may have said: who it is.
+pub const QUORUM_EARLY_BYTES: usize = 4096;
+
 /// Links of learners, those included that have not said who they are. More observers than this
 /// are served by observer masters.
 pub const LEARNERS: usize = 4096;

@@ -1,0 +1,112 @@
+//! Images for learners: which file each is sent, and its bytes.
+
+use bytes::Bytes;
+
+use crate::base::ConnId;
+use crate::history::{ChoreCommand, StorageEvent};
+use crate::zab;
+
+use super::super::Node;
+use super::super::seam::{Effect, Effects};
+
+impl Node {
+    /// The last snapshot will do: what the log has behind it is sent behind the image.
+    pub(super) fn find_image(&mut self, link: ConnId, out: &mut Effects) {
+        let Some(zxid) = self.snapshots.last else {
+            self.snapshots.demand();
+            return self.tell_leader(zab::Input::Missing { link }, out);
+        };
+        if let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) {
+            leader.images.insert(link, zxid);
+        }
+        self.tell_leader(zab::Input::Image { link, zxid }, out);
+    }
+
+    pub(super) fn read_image(
+        &mut self,
+        link: ConnId,
+        offset: u64,
+        bytes: usize,
+        out: &mut Effects,
+    ) {
+        let leader = self.member.as_deref_mut().and_then(|member| member.leader());
+        let Some(zxid) = leader.and_then(|leader| leader.images.get(&link).copied()) else {
+            return;
+        };
+        out.push(Effect::Chore(ChoreCommand::ReadSnapshot { reader: link, zxid, offset, bytes }));
+    }
+
+    /// Nothing is read for a learner any more.
+    pub(super) fn stop_reading_for(&mut self, link: ConnId, out: &mut Effects) {
+        if let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) {
+            leader.images.remove(&link);
+            out.push(Effect::Chore(ChoreCommand::CloseReader { reader: link }));
+        }
+    }
+
+    /// What the disk says to a member.
+    pub(in super::super) fn on_member_storage(&mut self, event: &StorageEvent, out: &mut Effects) {
+        use crate::zab::LearnerInput;
+        match event {
+            StorageEvent::Durable { ticket, .. } => {
+                self.leader_durable(*ticket, out);
+                self.learner_durable(*ticket, out);
+            }
+            StorageEvent::TruncateRefused { ticket, .. } => {
+                self.tell_learner(LearnerInput::CutRefused(*ticket), out);
+            }
+            StorageEvent::CutAt { ticket, kept } => {
+                let (ticket, kept) = (*ticket, *kept);
+                self.tell_learner(LearnerInput::CutAt { ticket, kept }, out);
+            }
+            StorageEvent::LogProbed { reader, place } => self.on_log_probed(*reader, *place, out),
+            StorageEvent::LogRead { reader, records, is_end } => {
+                self.on_log_read(*reader, records, *is_end, out);
+            }
+            StorageEvent::SnapshotRead { reader, bytes, is_last } => {
+                self.on_image_read(*reader, bytes.clone(), *is_last, out);
+            }
+            StorageEvent::ReadFailed { reader, reason } => {
+                log::warn!("What a learner was to be sent cannot be read: {reason}");
+                self.tell_leader(zab::Input::Missing { link: *reader }, out);
+            }
+            _ => {}
+        }
+        self.carry_out(out);
+    }
+
+    fn on_image_read(&mut self, link: ConnId, bytes: Bytes, is_last: bool, out: &mut Effects) {
+        if is_last {
+            out.push(Effect::Chore(ChoreCommand::CloseReader { reader: link }));
+        }
+        self.tell_leader(zab::Input::ImageBytes { link, bytes, is_last }, out);
+    }
+
+    /// Whether what the chore thread says of a snapshot is of an image on its way in.
+    pub(in super::super) fn takes_image_event(
+        &mut self,
+        event: &StorageEvent,
+        out: &mut Effects,
+    ) -> bool {
+        use crate::zab::LearnerInput;
+        let Some(member) = self.member.as_deref_mut() else { return false };
+        if self.snapshots.is_busy() {
+            return false;
+        }
+        let input = match event {
+            StorageEvent::SnapshotProgress { bytes } => {
+                LearnerInput::ImageProgress { bytes: *bytes }
+            }
+            StorageEvent::SnapshotWritten { zxid } => LearnerInput::ImageWritten { zxid: *zxid },
+            StorageEvent::SnapshotFailed { zxid, .. } => LearnerInput::ImageFailed { zxid: *zxid },
+            StorageEvent::SnapshotAbandoned => {
+                member.gave_up_image = false;
+                return true;
+            }
+            _ => return false,
+        };
+        self.tell_learner(input, out);
+        self.read_leader_on(out);
+        true
+    }
+}

@@ -1,0 +1,63 @@
+//! What goes with a leadership besides the machine itself.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::{ConnId, SessionId, Zxid};
+use crate::peering::{AuthId, AuthIds, Forwarded};
+use crate::zab::{Ended, Leadership};
+
+use super::super::Origin;
+use crate::auth::{Identities, Identity};
+
+/// A learner's request that waits for room in the log.
+pub(super) struct Asked {
+    pub link: ConnId,
+    pub session: SessionId,
+    pub cxid: i32,
+    pub op: i32,
+    pub body: Box<[u8]>,
+    pub ids: Identities,
+}
+
+impl Asked {
+    pub fn of(link: ConnId, request: &Forwarded<'_>, ids: AuthIds<'_>) -> Asked {
+        let identity = |id: AuthId<'_>| {
+            Identity::new(&id.scheme.unwrap_or_default(), &id.id.unwrap_or_default())
+        };
+        Asked {
+            link,
+            session: request.session,
+            cxid: request.cxid,
+            op: request.op,
+            body: request.body.into(),
+            ids: Identities::vouched(ids.iter().map(identity)),
+        }
+    }
+}
+
+pub(super) struct Leader {
+    pub leadership: Leadership,
+    /// Learners' requests, in the order in which they came.
+    pub asked: VecDeque<Asked>,
+    pub asked_bytes: usize,
+    /// Syncs of this server's own clients, and what must be applied before each is answered.
+    pub syncs: VecDeque<(Zxid, Origin)>,
+    /// Which image each learner is sent.
+    pub images: BTreeMap<ConnId, Zxid>,
+    pub has_more: bool,
+    pub ended: Option<Ended>,
+}
+
+impl Leader {
+    pub fn new(leadership: Leadership) -> Leader {
+        Leader {
+            leadership,
+            asked: VecDeque::new(),
+            asked_bytes: 0,
+            syncs: VecDeque::new(),
+            images: BTreeMap::new(),
+            has_more: false,
+            ended: None,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! A leadership carried out: what happens goes in, and what it wants done is done.
+
+use bytes::Bytes;
+
+use crate::base::{ConnId, Ticket, Zxid, limits};
+use crate::history::{ChoreCommand, FRAME_HEAD_BYTES, LogPlace, StorageCommand, frame_length};
+use crate::peering::{Packet, PacketBytes, Splitter};
+use crate::zab::{
+    self, Ended, Leadership, Leading, Output, Passed, Place, Probed, Recent, Ring, Start, Summary,
+    Tail, Wish,
+};
+
+use super::super::seam::{Effect, Effects};
+use super::super::{Node, Origin};
+use super::leader::Leader;
+use super::{Role, Use, entry_of};
+
+impl Node {
+    pub(super) fn begin_leading(&mut self, out: &mut Effects) {
+        let now = self.now.mono;
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let last_zxid = member.tail.logged();
+        let ring = member.ring.take().unwrap_or_else(|| Ring::new(last_zxid));
+        let start = Start {
+            me: member.settings.me,
+            settings: member.settings.leader,
+            ensemble: member.ensemble.clone(),
+            accepted_epoch: member.accepted_epoch,
+            ours: Summary { current_epoch: member.current_epoch, last_zxid },
+            ring,
+        };
+        let mut outputs = Vec::new();
+        let turn = &mut zab::Turn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
+        let leadership = Leadership::begin(start, turn);
+        member.role = Role::Leading(Box::new(Leader::new(leadership)));
+        self.carry_out_leading(outputs, out);
+    }
+
+    /// Tells the leadership what happened, does what it wants, and hands on what it has passed.
+    pub(super) fn tell_leader(&mut self, input: zab::Input<'_>, out: &mut Effects) {
+        let passed = self.with_leader(out, |leadership, turn| leadership.handle(turn, input));
+        if let Some(passed) = passed.flatten() {
+            self.on_passed(passed, out);
+        }
+        self.end_leading_if_over(out);
+    }
+
+    pub(super) fn with_leader<R>(
+        &mut self,
+        out: &mut Effects,
+        act: impl FnOnce(&mut Leadership, &mut zab::Turn<'_>) -> R,
+    ) -> Option<R> {
+        let now = self.now.mono;
+        let leader = self.member.as_deref_mut()?.leader()?;
+        let mut outputs = Vec::new();
+        let turn = &mut zab::Turn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
+        let result = act(&mut leader.leadership, turn);
+        self.carry_out_leading(outputs, out);
+        Some(result)
+    }
+
+    fn carry_out_leading(&mut self, outputs: Vec<Output>, out: &mut Effects) {
+        for output in outputs {
+            self.on_leader_output(output, out);
+        }
+    }
+
+    fn on_leader_output(&mut self, output: Output, out: &mut Effects) {
+        let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
+            return;
+        };
+        match output {
+            Output::Send { link, outgoing } => out.send(link, |out| outgoing.write(out)),
+            Output::Close { link, why } => {
+                log::info!("A learner's link is closed: {why:?}");
+                self.stop_reading_for(link, out);
+                if let Some(member) = self.member.as_deref_mut() {
+                    member.drop_use(link);
+                }
+                out.push(Effect::Close { conn: link, after_flush: false });
+            }
+            Output::Storage(command) => self.hand_over(command, out),
+            Output::AskLog { link, zxid } => {
+                out.push(Effect::Chore(ChoreCommand::ProbeLog { reader: link, zxid }));
+            }
+            Output::Wanted { link, wish } => self.on_wish(link, wish, out),
+            Output::LastSeen(config) => {
+                if let Some(member) = self.member.as_deref_mut() {
+                    member.ensemble.last_seen = *config;
+                }
+            }
+            Output::Established { epoch } => self.establish_leader(epoch),
+            Output::Committed { through } => self.leading.commit(through),
+            Output::Ended(why) => leader.ended = Some(why),
+        }
+    }
+
+    /// A quorum follows: what was recovered is committed, and from here on there are proposals.
+    fn establish_leader(&mut self, epoch: u32) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let took_ms = self.now.mono.ms_since(member.looking_since);
+        log::info!(
+            "Have quorum of supporters; starting up and setting last processed zxid: \
+             0x{:x} ({took_ms} ms since the election began)",
+            Zxid::new(epoch, 0)
+        );
+        let tail = std::mem::take(&mut member.tail);
+        let replay_until = tail.replay_until();
+        self.leading = Leading::of_ensemble(Zxid::new(epoch, 0));
+        self.prepare.clear();
+        self.establish_role(tail.into_entries().into(), replay_until);
+        self.with_election(|election, _, out| election.correct_epoch(i64::from(epoch), out));
+    }
+
+    pub(super) fn end_leading_if_over(&mut self, out: &mut Effects) {
+        let leader = self.member.as_deref_mut().and_then(|member| member.leader());
+        if leader.is_some_and(|leader| leader.ended.is_some()) {
+            self.leave_leadership(out);
+        }
+    }
+
+    /// What was proposed and not committed stays in the log: the next leader says what of it.
+    fn leave_leadership(&mut self, out: &mut Effects) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let role = std::mem::replace(&mut member.role, Role::Settling { rebuilds: false });
+        let Role::Leading(leader) = role else { return };
+        if leader.leadership.is_established() {
+            let idle = Leading::new(Zxid::ZERO, Zxid::ZERO);
+            let leading: Leading<Origin> = std::mem::replace(&mut self.leading, idle);
+            let entries: Vec<_> = leading.into_logged().map(entry_of).collect();
+            member.tail = Tail::new(self.state.last_zxid(), entries, Zxid::ZERO);
+        }
+        member.ring = Some(leader.leadership.into_ring());
+        self.leave_role(false, out);
+    }
+
+    pub(super) fn run_leader_timer(&mut self, out: &mut Effects) {
+        let now = self.now.mono;
+        let leader = self.member.as_deref_mut().and_then(|member| member.leader());
+        let due = leader.and_then(|leader| leader.leadership.next_timeout());
+        if due.is_some_and(|at| at <= now) {
+            self.tell_leader(zab::Input::Time, out);
+        }
+    }
+
+    /// Everything up to `ticket` is on disk.
+    pub(super) fn leader_durable(&mut self, ticket: Ticket, out: &mut Effects) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let Role::Leading(leader) = &member.role else { return };
+        let is_established = leader.leadership.is_established();
+        let log =
+            if is_established { self.leading.progress().durable } else { member.tail.logged() };
+        self.tell_leader(zab::Input::Durable { ticket, log }, out);
+    }
+
+    pub(super) fn on_learner_bytes(
+        &mut self,
+        link: ConnId,
+        mut splitter: Box<Splitter>,
+        bytes: &[u8],
+        out: &mut Effects,
+    ) {
+        let mut input = bytes;
+        loop {
+            match splitter.next(&mut input) {
+                Ok(Some(packet)) => self.on_learner_packet(link, packet, out),
+                Ok(None) => break,
+                Err(fault) => {
+                    log::warn!("Closing a learner's link: {fault}");
+                    if let Some(member) = self.member.as_deref_mut() {
+                        member.drop_use(link);
+                    }
+                    self.stop_reading_for(link, out);
+                    out.push(Effect::Close { conn: link, after_flush: false });
+                    return self.tell_leader(zab::Input::Closed { link }, out);
+                }
+            }
+            let Some(member) = self.member.as_deref_mut() else { return };
+            if !matches!(member.uses.get(&link), Some(Use::Learner(_))) {
+                return;
+            }
+            // It has said who it is, and was not sent away.
+            splitter.widen(PacketBytes::default());
+        }
+        let Some(member) = self.member.as_deref_mut() else { return };
+        if let Some(Use::Learner(lent)) = member.uses.get_mut(&link) {
+            *lent = Some(splitter);
+        }
+    }
+
+    fn on_learner_packet(&mut self, link: ConnId, packet: Packet<'_>, out: &mut Effects) {
+        self.tell_leader(zab::Input::Packet { link, packet }, out);
+    }
+
+    fn on_passed(&mut self, passed: Passed<'_>, out: &mut Effects) {
+        match passed {
+            Passed::Request { link, request, ids } => self.on_forwarded(link, &request, ids, out),
+            Passed::Revalidate { link, revalidate } => self.revalidate(link, revalidate, out),
+            Passed::Touched { touches, .. } => self.touch(touches),
+        }
+    }
+
+    fn on_wish(&mut self, link: ConnId, wish: Wish, out: &mut Effects) {
+        match wish {
+            Wish::Log { after, bytes } => {
+                out.push(Effect::Chore(ChoreCommand::ReadLog { reader: link, after, bytes }));
+            }
+            Wish::Image => self.find_image(link, out),
+            Wish::ImageBytes { offset, bytes } => self.read_image(link, offset, bytes, out),
+        }
+    }
+
+    /// What the log says of where a learner stands.
+    pub(super) fn on_log_probed(&mut self, link: ConnId, place: LogPlace, out: &mut Effects) {
+        let LogPlace { at_or_before, after, bytes_behind, snapshot_bytes } = place;
+        let place = Place { at_or_before, after };
+        let probed = Probed { place, bytes_behind, snapshot_bytes };
+        self.tell_leader(zab::Input::Probed { link, probed }, out);
+    }
+
+    pub(super) fn on_log_read(
+        &mut self,
+        link: ConnId,
+        records: &[(Zxid, Bytes)],
+        is_end: bool,
+        out: &mut Effects,
+    ) {
+        let recent = |(zxid, data): &(Zxid, Bytes)| Recent { zxid: *zxid, data: data.clone() };
+        let records = records.iter().map(recent).collect();
+        self.tell_leader(zab::Input::Log { link, records, is_end }, out);
+    }
+
+    /// Hands the turn's proposals to the learners: what the log was given, cut into its entries.
+    pub(in super::super) fn propose_to_learners(&mut self, append: &StorageCommand) {
+        let StorageCommand::Append { first, bytes, .. } = append else { return };
+        let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
+            return;
+        };
+        let (mut at, mut zxid) = (0, *first);
+        while at < bytes.len() {
+            let head = bytes[at..].first_chunk().expect("a record has a head");
+            let length = frame_length(head, u64::MAX).expect("this server has framed it");
+            let end = at + length;
+            let entry = at + FRAME_HEAD_BYTES..end - 1;
+            leader.leadership.propose(zxid, bytes.slice(entry));
+            (at, zxid) = (end, Zxid(zxid.0 + 1));
+        }
+    }
+
+    /// The end of a turn: what is new leaves for the learners.
+    pub(in super::super) fn flush_learners(&mut self, out: &mut Effects) {
+        let is_at_end = has_no_zxid(&self.leading);
+        self.with_leader(out, |leadership, turn| {
+            leadership.flush(turn);
+            if is_at_end && leadership.is_established() {
+                // The next epoch begins with another election.
+                leadership.end(turn, Ended::CounterExhausted);
+            }
+        });
+        self.end_leading_if_over(out);
+    }
+}
+
+/// The counter of this epoch has run out.
+pub(super) fn has_no_zxid<O>(leading: &Leading<O>) -> bool {
+    leading.next_zxid().counter() == u32::MAX
+}
+
+/// A learner's request is refused where so much waits already.
+pub(super) fn is_flooded(leader: &Leader, bytes: usize) -> bool {
+    leader.asked_bytes + bytes > limits::LEADER_FORWARDED_BYTES
+}

@@ -1,0 +1,42 @@
+//! What goes with a learner's role besides the machine itself.
+
+use std::collections::BTreeMap;
+
+use crate::base::{ConnId, Instant, SessionId, Zxid};
+use crate::peering::{HostPort, Splitter, Touch};
+use crate::state::StateLoader;
+use crate::zab::{LearnerRole, Reads, Ready};
+
+use super::super::Origin;
+
+pub(super) struct Learner {
+    pub role: LearnerRole<Origin>,
+    /// Where the leader is reached, in the order of its line.
+    pub addresses: Vec<HostPort>,
+    pub link: Option<ConnId>,
+    pub splitter: Option<Box<Splitter>>,
+    /// What the link has brought and the role does not take yet; meanwhile nothing is read.
+    pub held: Vec<u8>,
+    pub is_paused: bool,
+    /// Bytes to the leader that wait to be taken.
+    pub unsent: usize,
+    /// An image on its way in.
+    pub loader: Option<StateLoader>,
+    /// All of it has come.
+    pub finished: Option<Zxid>,
+    /// The next of what may be applied, where something else has to come first.
+    pub ready: Option<Ready<Origin>>,
+    pub has_more: bool,
+    /// When the leader was last told who is alive, and who was before he left.
+    pub told_touches: Instant,
+    pub gone: Vec<Touch>,
+    /// Sessions that came with a client, and their connections, until the leader has spoken.
+    pub revalidating: BTreeMap<SessionId, ConnId>,
+}
+
+impl Learner {
+    /// The link is not read, and need not be left so.
+    pub fn could_read_on(&self) -> bool {
+        self.is_paused && self.role.reads() != Reads::Nothing
+    }
+}

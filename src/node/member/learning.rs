@@ -1,0 +1,466 @@
+//! A learner's role carried out: what happens goes in, and what it wants done is done.
+
+use crate::base::{ConnId, Instant, ServerId, Ticket, Zxid, limits};
+use crate::election::DialFailure;
+use crate::history::{ChoreCommand, SnapshotItem, StorageCommand};
+use crate::peering::{PacketBytes, Splitter, Touch};
+use crate::state::{NodeStat, State, StateLoader};
+use crate::zab::{
+    BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerStorage, LearnerTurn,
+    Left, Reads, Standing, Tail, ToLeader, write_ping_answer,
+};
+
+use super::super::seam::{Effect, Effects};
+use super::super::{Node, Origin};
+use super::learner::Learner;
+use super::links::DialFor;
+use super::{Role, Use, dialable};
+
+impl Node {
+    pub(super) fn begin_learning(&mut self, leader: ServerId, out: &mut Effects) {
+        let now = self.now.mono;
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let line = member.ensemble.current.members.get(&leader);
+        let line = line.or_else(|| member.ensemble.last_seen.members.get(&leader));
+        let addresses: Vec<_> =
+            line.iter().flat_map(|line| line.quorum_addresses()).map(dialable).collect();
+        let tail = std::mem::take(&mut member.tail);
+        member.ring = None;
+        let standing = Standing {
+            accepted_epoch: member.accepted_epoch,
+            current_epoch: member.current_epoch,
+            on_disk: member.on_disk.max(tail.logged()),
+            can_rebuild: !member.is_lost,
+            wants_image: member.wants_image,
+            tail: tail.clone(),
+        };
+        // Kept until the role has something of its own to leave.
+        member.tail = tail;
+        let settings = member.settings.learner.clone();
+        let mut outputs = Vec::new();
+        let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
+        let role = LearnerRole::new(settings, standing, addresses.len(), turn);
+        member.role = Role::Learning(Box::new(Learner {
+            role,
+            addresses,
+            link: None,
+            splitter: None,
+            held: Vec::new(),
+            is_paused: false,
+            unsent: 0,
+            loader: None,
+            finished: None,
+            ready: None,
+            has_more: false,
+            told_touches: now,
+            gone: Vec::new(),
+            revalidating: Default::default(),
+        }));
+        self.carry_out_learning(outputs, out);
+    }
+
+    /// Tells the role what happened and does what it wants. False where that was its end.
+    pub(super) fn tell_learner(&mut self, input: LearnerInput<'_>, out: &mut Effects) -> bool {
+        self.with_learner(out, |role, turn| role.handle(input, turn)).is_some()
+    }
+
+    pub(super) fn with_learner<R>(
+        &mut self,
+        out: &mut Effects,
+        act: impl FnOnce(&mut LearnerRole<Origin>, &mut LearnerTurn<'_>) -> Result<R, LearnerEnd>,
+    ) -> Option<R> {
+        let now = self.now.mono;
+        let learner = self.member.as_deref_mut()?.learner()?;
+        let mut outputs = Vec::new();
+        let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
+        let result = act(&mut learner.role, turn);
+        self.carry_out_learning(outputs, out);
+        match result {
+            Ok(result) => Some(result),
+            Err(why) => {
+                self.leave_leader(&why, out);
+                None
+            }
+        }
+    }
+
+    fn carry_out_learning(&mut self, outputs: Vec<LearnerOutput>, out: &mut Effects) {
+        for output in outputs {
+            self.on_learner_output(output, out);
+        }
+    }
+
+    fn on_learner_output(&mut self, output: LearnerOutput, out: &mut Effects) {
+        match output {
+            LearnerOutput::Dial { address, within_ms } => self.dial_leader(address, within_ms, out),
+            LearnerOutput::HangUp { address } => self.drop_leader_dial(address, out),
+            LearnerOutput::Send(packet) => self.send_to_leader(&packet, out),
+            LearnerOutput::AnswerPing { zxid, .. } => self.answer_leader_ping(zxid, out),
+            LearnerOutput::Storage(command) => self.hand_over_learned(command, out),
+            LearnerOutput::Chore(command) => {
+                let gives_up = command == ChoreCommand::SnapshotAbandon;
+                if let Some(member) = self.member.as_deref_mut() {
+                    member.gave_up_image |= gives_up;
+                }
+                out.push(Effect::Chore(command));
+            }
+            LearnerOutput::SyncBegan { .. } => {}
+            LearnerOutput::BeginImage { .. } => self.begin_image(),
+            LearnerOutput::FinishImage { zxid } => self.finish_image(zxid),
+            LearnerOutput::Reload => out.push(Effect::Chore(ChoreCommand::Rebuild)),
+            LearnerOutput::Activate { config, .. } => {
+                if let Some(member) = self.member.as_deref_mut() {
+                    member.ensemble.current = *config;
+                }
+            }
+            LearnerOutput::Established { epoch } => self.establish_learner(epoch),
+            LearnerOutput::WantSnapshot => self.snapshots.demand(),
+            LearnerOutput::Revalidated { session, is_valid } => {
+                self.on_revalidated(session, is_valid, out);
+            }
+        }
+    }
+
+    fn dial_leader(&mut self, address: usize, within_ms: u64, out: &mut Effects) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let Some(place) = member.learner().map(|learner| learner.addresses[address].clone()) else {
+            return;
+        };
+        let dial = member.next_dial(DialFor::Leader(address));
+        out.push(Effect::Dial { dial, addresses: vec![place], within_ms });
+    }
+
+    /// The dial of this address, or the link that came of it.
+    fn drop_leader_dial(&mut self, address: usize, out: &mut Effects) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let wanted = DialFor::Leader(address);
+        let dial = member.dials.iter().find(|(_, what)| **what == wanted).map(|(dial, _)| *dial);
+        if let Some(dial) = dial {
+            member.dials.remove(&dial);
+            out.push(Effect::DropDial { dial });
+        }
+    }
+
+    pub(super) fn on_leader_dialed(
+        &mut self,
+        address: usize,
+        outcome: Result<ConnId, DialFailure>,
+        out: &mut Effects,
+    ) {
+        let Ok(link) = outcome else {
+            self.tell_learner(LearnerInput::DialFailed { address }, out);
+            return;
+        };
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let Some(learner) = member.learner().filter(|learner| learner.link.is_none()) else {
+            return out.push(Effect::Close { conn: link, after_flush: false });
+        };
+        learner.link = Some(link);
+        learner.splitter = Some(Box::new(Splitter::new(PacketBytes::default())));
+        member.uses.insert(link, Use::Leader);
+        log::info!("Connected to leader, using address {}", address);
+        self.with_election(|election, _, out| election.confirm(out));
+        self.tell_learner(LearnerInput::Dialed { address }, out);
+    }
+
+    pub(super) fn on_leader_lost(&mut self, link: ConnId, out: &mut Effects) {
+        let learner = self.member.as_deref_mut().and_then(|member| member.learner());
+        if learner.is_some_and(|learner| learner.link == Some(link)) {
+            self.tell_learner(LearnerInput::LinkLost, out);
+        }
+    }
+
+    pub(super) fn on_leader_bytes(&mut self, link: ConnId, bytes: &[u8], out: &mut Effects) {
+        let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) else {
+            return;
+        };
+        if learner.held.is_empty() {
+            self.take_from_leader(link, bytes, out);
+        } else {
+            learner.held.extend_from_slice(bytes);
+        }
+    }
+
+    /// What was left of the link's bytes, once the role takes more.
+    pub(super) fn read_leader_on(&mut self, out: &mut Effects) {
+        let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) else {
+            return;
+        };
+        let Some(link) = learner.link.filter(|_| learner.is_paused) else { return };
+        if learner.role.reads() == Reads::Nothing {
+            return;
+        }
+        learner.is_paused = false;
+        let held = std::mem::take(&mut learner.held);
+        out.push(Effect::Resume { conn: link });
+        self.take_from_leader(link, &held, out);
+    }
+
+    /// Gives the role as much of these bytes as it takes; the rest is kept, and the link is not
+    /// read before that is gone.
+    fn take_from_leader(&mut self, link: ConnId, bytes: &[u8], out: &mut Effects) {
+        let mut input = bytes;
+        loop {
+            let Some(learner) = self.member.as_deref_mut().and_then(|m| m.learner()) else {
+                return;
+            };
+            if learner.link != Some(link) {
+                return;
+            }
+            match learner.role.reads() {
+                Reads::Nothing => {
+                    learner.held.extend_from_slice(input);
+                    if !std::mem::replace(&mut learner.is_paused, true) {
+                        out.push(Effect::Pause { conn: link });
+                    }
+                    return;
+                }
+                Reads::Image => {
+                    if input.is_empty() {
+                        return;
+                    }
+                    let Some(used) = self.take_image(input, out) else { return };
+                    input = &input[used..];
+                }
+                Reads::Packets => {
+                    if !self.take_packet(&mut input, out) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One packet; false where there is none yet, or the role is over.
+    fn take_packet(&mut self, input: &mut &[u8], out: &mut Effects) -> bool {
+        let Some(learner) = self.member.as_deref_mut().and_then(|m| m.learner()) else {
+            return false;
+        };
+        let Some(mut splitter) = learner.splitter.take() else { return false };
+        let goes_on = match splitter.next(input) {
+            Ok(Some(packet)) => self.tell_learner(LearnerInput::Packet(packet), out),
+            Ok(None) => false,
+            Err(fault) => {
+                log::warn!("The leader's stream is not understood: {fault}");
+                self.tell_learner(LearnerInput::LinkLost, out);
+                return false;
+            }
+        };
+        if let Some(learner) = self.member.as_deref_mut().and_then(|m| m.learner()) {
+            learner.splitter = Some(splitter);
+        }
+        goes_on
+    }
+
+    fn take_image(&mut self, input: &[u8], out: &mut Effects) -> Option<usize> {
+        let learner = self.member.as_deref_mut()?.learner()?;
+        let mut loader = learner.loader.take();
+        let used = self.with_learner(out, |role, turn| {
+            let sink = &mut |item: SnapshotItem<'_>| match &mut loader {
+                Some(loader) => load(loader, item),
+                None => Err(BadItem),
+            };
+            role.handle_image(input, sink, turn)
+        })?;
+        // The end of the image has taken it, if it has come.
+        let learner = self.member.as_deref_mut()?.learner()?;
+        if let Some(zxid) = learner.finished.take() {
+            self.state = loader
+                .map_or_else(|| State::new(&self.settings.state), |loader| loader.finish(zxid));
+        } else {
+            learner.loader = loader;
+        }
+        Some(used)
+    }
+
+    fn begin_image(&mut self) {
+        let loader = State::loader(&self.settings.state);
+        self.state = State::new(&self.settings.state);
+        self.prepare.clear();
+        if let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) {
+            learner.loader = Some(loader);
+        }
+    }
+
+    fn finish_image(&mut self, zxid: Zxid) {
+        if let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) {
+            learner.finished = Some(zxid);
+        }
+    }
+
+    pub(super) fn reloaded(&mut self, tail: Tail, out: &mut Effects) {
+        self.tell_learner(LearnerInput::Reloaded(tail), out);
+    }
+
+    fn establish_learner(&mut self, epoch: i64) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let took_ms = self.now.mono.ms_since(member.looking_since);
+        log::info!("Following in epoch 0x{epoch:x}, {took_ms} ms after the election began");
+        member.wants_image = false;
+        self.sessions.clear();
+        self.with_election(|election, _, out| election.correct_epoch(epoch, out));
+    }
+
+    /// The role ends by the leader, the link, the disk or itself.
+    pub(super) fn leave_leader(&mut self, why: &LearnerEnd, out: &mut Effects) {
+        log::warn!("Leaving the leader: {why}");
+        let wants_image = why.wants_image();
+        let Some(left) = self.end_learning(out) else { return };
+        let Some(member) = self.member.as_deref_mut() else { return };
+        member.wants_image |= wants_image;
+        let rebuilds = match left {
+            Left::History(tail) => {
+                member.tail = tail;
+                false
+            }
+            Left::Reload => true,
+        };
+        self.leave_role(rebuilds, out);
+    }
+
+    /// The election has found better before the leader was reached.
+    pub(super) fn leave_unjoined(&mut self, out: &mut Effects) {
+        let left = self.end_learning(out);
+        let Some(member) = self.member.as_deref_mut() else { return };
+        if let Some(Left::History(tail)) = left {
+            member.tail = tail;
+        }
+        member.role = Role::Looking;
+    }
+
+    fn end_learning(&mut self, out: &mut Effects) -> Option<Left> {
+        let now = self.now.mono;
+        let member = self.member.as_deref_mut()?;
+        let role = std::mem::replace(&mut member.role, Role::Settling { rebuilds: false });
+        let Role::Learning(learner) = role else {
+            member.role = role;
+            return None;
+        };
+        let mut outputs = Vec::new();
+        let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
+        let left = learner.role.leave(turn);
+        if let Some(link) = learner.link {
+            member.drop_use(link);
+            out.push(Effect::Close { conn: link, after_flush: false });
+        }
+        let is_leader = |what: &DialFor| matches!(what, DialFor::Leader(_));
+        let dials: Vec<u64> =
+            member.dials.iter().filter(|(_, what)| is_leader(what)).map(|(n, _)| *n).collect();
+        for dial in dials {
+            member.dials.remove(&dial);
+            out.push(Effect::DropDial { dial });
+        }
+        self.carry_out_learning(outputs, out);
+        Some(left)
+    }
+
+    pub(super) fn run_learner_timer(&mut self, out: &mut Effects) {
+        let now = self.now.mono;
+        let learner = self.member.as_deref_mut().and_then(|member| member.learner());
+        if learner.is_some_and(|learner| learner.role.next_timeout() <= now) {
+            self.tell_learner(LearnerInput::Time, out);
+        }
+        self.read_leader_on(out);
+    }
+
+    pub(super) fn learner_durable(&mut self, ticket: Ticket, out: &mut Effects) {
+        self.tell_learner(LearnerInput::Durable(ticket), out);
+        self.read_leader_on(out);
+    }
+
+    /// The end of a turn: what was learned goes to the log.
+    pub(in super::super) fn flush_learned(&mut self, out: &mut Effects) {
+        self.with_learner(out, |role, turn| {
+            role.end_turn(turn);
+            Ok(())
+        });
+    }
+
+    /// The next append begins a new log file.
+    fn roll_learned(&mut self) {
+        if let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) {
+            learner.role.roll();
+        }
+    }
+
+    fn send_to_leader(&mut self, packet: &ToLeader, out: &mut Effects) {
+        let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) else {
+            return;
+        };
+        let Some(link) = learner.link else { return };
+        let from = out.arena.len();
+        out.send(link, |out| packet.write(out));
+        learner.unsent += out.arena.len() - from;
+    }
+
+    /// Who was heard of since the last ping: his connection tells, so that a request costs nothing
+    /// for it.
+    fn answer_leader_ping(&mut self, zxid: Zxid, out: &mut Effects) {
+        let now = self.now.mono;
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let Role::Learning(learner) = &mut member.role else { return };
+        let Some(link) = learner.link else { return };
+        let since: Instant = std::mem::replace(&mut learner.told_touches, now);
+        let gone = std::mem::take(&mut learner.gone);
+        let alive = self.conns.iter().filter(|conn| conn.is_heard_since(since));
+        let touch = |conn: &super::super::conns::Conn| Touch {
+            session: conn.session,
+            timeout_ms: conn.timeout_ms,
+        };
+        let touches = gone.into_iter().chain(alive.map(touch)).take(limits::QUORUM_TOUCHES);
+        let from = out.arena.len();
+        out.send(link, |out| write_ping_answer(zxid, touches, out));
+        learner.unsent += out.arena.len() - from;
+    }
+
+    fn hand_over_learned(&mut self, command: LearnerStorage, out: &mut Effects) {
+        let command = match command {
+            LearnerStorage::Append { ticket, first, last, bytes, roll, txns } => {
+                if self.is_log_full(txns, bytes.len() as u64) {
+                    self.roll_learned();
+                }
+                StorageCommand::Append { ticket, first, last, bytes, roll }
+            }
+            LearnerStorage::WriteEpoch { ticket, file, epoch } => {
+                StorageCommand::WriteEpoch { ticket, file, epoch }
+            }
+            LearnerStorage::Truncate { ticket, zxid } => StorageCommand::Truncate { ticket, zxid },
+            LearnerStorage::InstallSnapshot { ticket, zxid } => {
+                StorageCommand::InstallSnapshot { ticket, zxid }
+            }
+            LearnerStorage::CutAbove { ticket, zxid, sent } => {
+                StorageCommand::CutAbove { ticket, zxid, sent }
+            }
+            LearnerStorage::MarkLost { ticket } => StorageCommand::MarkLost { ticket },
+            LearnerStorage::ClearLost { ticket } => StorageCommand::ClearLost { ticket },
+            LearnerStorage::WriteConfig { ticket, .. } => {
+                StorageCommand::ReplaceFiles { ticket, files: Vec::new() }
+            }
+        };
+        self.hand_over(command, out);
+    }
+}
+
+/// One piece of an image goes to the state that will be.
+fn load(loader: &mut StateLoader, item: SnapshotItem<'_>) -> Result<(), BadItem> {
+    match item {
+        SnapshotItem::Session { id, timeout_ms } => loader.session(id, timeout_ms),
+        SnapshotItem::Acl { id, list } => loader.acl(id, list),
+        SnapshotItem::Node(node) => {
+            let stat = NodeStat {
+                czxid: node.czxid,
+                mzxid: node.mzxid,
+                pzxid: node.pzxid,
+                ctime: node.ctime,
+                mtime: node.mtime,
+                version: node.version,
+                cversion: node.cversion,
+                aversion: node.aversion,
+                owner: node.owner,
+            };
+            return loader.node(&node.path, node.data, node.acl, stat).map_err(|_| BadItem);
+        }
+        SnapshotItem::End(_) | SnapshotItem::More => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! A server's place in an ensemble: elections, the role that comes of each, and what passes from
+//! one role to the next. A lone server has none of it.
+//!
+//! Between two roles the storage queue drains, so that a vote carries nothing but what is on the
+//! disk. Clients are served in a role only.
+
+mod images;
+mod leader;
+mod leading;
+mod learner;
+mod learning;
+mod links;
+mod requests;
+mod settings;
+mod voting;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::{ConnId, Instant, ServerId, Zxid, limits};
+use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
+use crate::history::{ChoreCommand, StorageCommand};
+use crate::members::Role as Kind;
+use crate::proto::Entry;
+use crate::zab::{Ensemble, Leading, Progress, Ring, Tail};
+
+use super::Node;
+use super::seam::{Effect, Effects};
+use super::storage_wait::StorageWait;
+use leader::Leader;
+use leading::has_no_zxid;
+use learner::Learner;
+use links::{DialFor, Use};
+pub(super) use requests::Wanted;
+use settings::MemberSettings;
+
+/// What a server that is asked is, by the name that operators know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Standalone,
+    Looking,
+    Leader,
+    Follower,
+    Observer,
+}
+
+pub(super) struct Member {
+    settings: MemberSettings,
+    ensemble: Ensemble,
+    mesh: Mesh,
+    election: Election,
+    /// What both want done, in the order in which they said it.
+    meant: VecDeque<MeshOutput>,
+    told: VecDeque<ElectionOutput>,
+    uses: BTreeMap<ConnId, Use>,
+    dials: BTreeMap<u64, DialFor>,
+    last_dial: u64,
+    role: Role,
+    /// What the epoch files hold, or will once the queue has drained.
+    accepted_epoch: i64,
+    current_epoch: i64,
+    /// The highest zxid that lies on the disk, of use or not.
+    on_disk: Zxid,
+    is_lost: bool,
+    /// Changes would bring the break that ended the last role again.
+    wants_image: bool,
+    /// Logged and not applied; a role takes it and gives it back.
+    tail: Tail,
+    /// The end of the history, where a role has left one that still is.
+    ring: Option<Ring>,
+    /// A role has given up an image that the chore thread may still hold.
+    gave_up_image: bool,
+    looking_since: Instant,
+}
+
+/// What this server does, and what it waits for where it does nothing.
+enum Role {
+    /// That everything handed over is durable. Then the state is rebuilt from the disk, where the
+    /// one in memory is none, and an election begins.
+    Settling {
+        rebuilds: bool,
+    },
+    AwaitRebuilt,
+    Looking,
+    Leading(Box<Leader>),
+    Learning(Box<Learner>),
+}
+
+impl Member {
+    /// The next numbers of dials are not those of earlier ones, whose outcomes may still come.
+    fn next_dial(&mut self, what: DialFor) -> u64 {
+        self.last_dial += 1;
+        self.dials.insert(self.last_dial, what);
+        self.last_dial
+    }
+
+    fn leader(&mut self) -> Option<&mut Leader> {
+        match &mut self.role {
+            Role::Leading(leader) => Some(leader),
+            _ => None,
+        }
+    }
+
+    fn learner(&mut self) -> Option<&mut Learner> {
+        match &mut self.role {
+            Role::Learning(learner) => Some(learner),
+            _ => None,
+        }
+    }
+
+    /// Whether clients are served.
+    pub fn is_established(&self) -> bool {
+        match &self.role {
+            Role::Leading(leader) => leader.leadership.is_established(),
+            Role::Learning(learner) => learner.role.is_established(),
+            _ => false,
+        }
+    }
+
+    pub fn leads(&self) -> bool {
+        matches!(&self.role, Role::Leading(leader) if leader.leadership.is_established())
+    }
+
+    /// Another write of a client, or of the server itself, can be taken up.
+    pub fn has_room<O>(&self, leading: &Leading<O>) -> bool {
+        match &self.role {
+            Role::Leading(leader) if leader.leadership.is_established() => {
+                !has_no_zxid(leading)
+                    && leading.unsynced_bytes() < limits::UNSYNCED_BYTES
+                    && leading.uncommitted_bytes() < limits::LEADER_UNCOMMITTED_BYTES
+            }
+            Role::Learning(learner) if learner.role.is_established() => {
+                learner.unsent < limits::PEER_UNSENT_BYTES
+            }
+            _ => false,
+        }
+    }
+
+    /// What was done in this turn does not end it.
+    pub fn wants_turn(&self, storage: &StorageWait) -> bool {
+        match &self.role {
+            Role::Settling { .. } => storage.is_idle() && !self.gave_up_image,
+            Role::Learning(learner) => learner.has_more || learner.could_read_on(),
+            Role::Leading(leader) => leader.has_more,
+            Role::AwaitRebuilt | Role::Looking => false,
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let role = match &self.role {
+            Role::Leading(leader) => leader.leadership.next_timeout(),
+            Role::Learning(learner) => Some(learner.role.next_timeout()),
+            _ => None,
+        };
+        [self.mesh.next_timeout(), self.election.next_timeout(), role].into_iter().flatten().min()
+    }
+
+    pub fn progress<O>(&self, leading: &Leading<O>) -> Progress {
+        match &self.role {
+            Role::Leading(leader) if leader.leadership.is_established() => leading.progress(),
+            Role::Learning(learner) => {
+                learner.role.progress().unwrap_or_else(|| resting(&self.tail))
+            }
+            _ => resting(&self.tail),
+        }
+    }
+
+    pub fn mode(&self) -> Mode {
+        match &self.role {
+            _ if !self.is_established() => Mode::Looking,
+            Role::Leading(_) => Mode::Leader,
+            _ if self.settings.learner.role == Kind::Observer => Mode::Observer,
+            _ => Mode::Follower,
+        }
+    }
+
+    /// What must hold between any two turns.
+    pub fn check(&self) {
+        self.mesh.check();
+        self.election.check();
+        self.tail.check();
+        assert!(self.meant.is_empty() && self.told.is_empty(), "what was wanted is done");
+        match &self.role {
+            Role::Leading(leader) => leader.leadership.check(),
+            Role::Learning(learner) => learner.role.check(),
+            _ => {}
+        }
+    }
+
+    /// Whether the state is where the pipeline thinks it is: nothing is half done.
+    pub fn is_in_step(&self) -> bool {
+        match &self.role {
+            Role::Leading(leader) => leader.leadership.is_established(),
+            Role::Learning(learner) => learner.role.is_established() && learner.ready.is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// Where a server stands without a role.
+fn resting(tail: &Tail) -> Progress {
+    let (logged, applied) = (tail.logged(), tail.applied());
+    Progress { logged, durable: logged, committed: applied, applied }
+}
+
+impl Node {
+    pub fn mode(&self) -> Mode {
+        self.member.as_ref().map_or(Mode::Standalone, |member| member.mode())
+    }
+
+    /// Whether clients are served at all.
+    pub(super) fn has_role(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.is_established())
+    }
+
+    /// Whether sessions expire and nodes are reaped here.
+    pub(super) fn leads(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.leads())
+    }
+
+    /// Behind all input of a turn: timers of elections and roles, and what follows from a storage
+    /// queue that has drained.
+    pub(super) fn run_member(&mut self, out: &mut Effects) {
+        let now = self.now.mono;
+        let Some(member) = self.member.as_deref_mut() else { return };
+        if member.mesh.next_timeout().is_some_and(|at| at <= now) {
+            self.with_mesh(|mesh, now, out| mesh.handle_timeout(now, out));
+        }
+        self.carry_out(out);
+        let Some(member) = self.member.as_deref_mut() else { return };
+        if member.election.next_timeout().is_some_and(|at| at <= now) {
+            self.with_election(|election, now, out| election.handle_timeout(now, out));
+        }
+        self.carry_out(out);
+        self.run_leader_timer(out);
+        self.run_learner_timer(out);
+        self.settle(out);
+        self.carry_out(out);
+    }
+
+    /// Goes on to the next election once nothing is under way on the disk any more.
+    fn settle(&mut self, out: &mut Effects) {
+        let is_serving = self.is_serving();
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let Role::Settling { rebuilds } = member.role else { return };
+        let is_busy = !self.storage_wait.is_idle() || self.snapshots.is_busy();
+        if is_busy || member.gave_up_image || !is_serving {
+            return;
+        }
+        if rebuilds {
+            member.role = Role::AwaitRebuilt;
+            return out.push(Effect::Chore(ChoreCommand::Rebuild));
+        }
+        self.look_for_leader();
+    }
+
+    /// The history was recovered once more.
+    pub(super) fn on_rebuilt(&mut self, start: super::Start, out: &mut Effects) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        self.state = start.state;
+        self.prepare.clear();
+        let tail = Tail::new(self.state.last_zxid(), start.tail, start.replay_until);
+        member.on_disk = start.last_logged;
+        member.is_lost = start.is_lost;
+        match &mut member.role {
+            Role::AwaitRebuilt => {
+                member.tail = tail;
+                member.accepted_epoch = start.accepted_epoch;
+                member.current_epoch = start.current_epoch;
+                self.look_for_leader();
+            }
+            Role::Learning(_) => self.reloaded(tail, out),
+            _ => member.role = Role::Settling { rebuilds: true },
+        }
+    }
+
+    /// A role is over: clients go, and with them all that waits for it.
+    fn leave_role(&mut self, rebuilds: bool, out: &mut Effects) {
+        let clients: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).collect();
+        clients.into_iter().for_each(|conn| self.close(conn, false, out));
+        self.inbox.clear();
+        self.left_writes.clear();
+        self.returned.clear();
+        self.starved.clear();
+        self.sessions.clear();
+        self.prepare.clear();
+        self.give_up_snapshot(out);
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let places: Vec<ConnId> = member.uses.keys().copied().collect();
+        for link in places {
+            let Some(member) = self.member.as_deref_mut() else { return };
+            if !matches!(member.uses.get(&link), Some(Use::Election(_))) {
+                member.uses.remove(&link);
+                out.push(Effect::Close { conn: link, after_flush: false });
+            }
+        }
+        let Some(member) = self.member.as_deref_mut() else { return };
+        member.role = Role::Settling { rebuilds };
+        self.with_election(|election, _, out| election.stand_down(out));
+    }
+
+    /// Hands a role's command over. The roles number their own, and what they say is done before
+    /// anything else is numbered.
+    fn hand_over(&mut self, command: StorageCommand, out: &mut Effects) {
+        use crate::history::EpochFile;
+        self.storage_wait.on_command(command.ticket(), self.now.mono);
+        if let Some(member) = self.member.as_deref_mut() {
+            match &command {
+                StorageCommand::WriteEpoch { file: EpochFile::Accepted, epoch, .. } => {
+                    member.accepted_epoch = *epoch;
+                }
+                StorageCommand::WriteEpoch { file: EpochFile::Current, epoch, .. } => {
+                    member.current_epoch = *epoch;
+                }
+                StorageCommand::Append { last, .. } => member.on_disk = member.on_disk.max(*last),
+                StorageCommand::InstallSnapshot { zxid, .. } => {
+                    member.on_disk = member.on_disk.max(*zxid);
+                    self.snapshots.last = Some(*zxid);
+                }
+                StorageCommand::MarkLost { .. } => member.is_lost = true,
+                StorageCommand::ClearLost { .. } => member.is_lost = false,
+                _ => {}
+            }
+        }
+        out.push(Effect::Storage(command));
+    }
+}
+
+/// Txns that were logged, as the tail holds them.
+fn entry_of<O>(proposal: crate::zab::Proposal<O>) -> Entry {
+    Entry { header: proposal.header, txn: proposal.txn, digest: proposal.digest }
+}
+
+/// Addresses as whoever dials takes them.
+fn dialable(address: crate::members::HostPort) -> crate::peering::HostPort {
+    crate::peering::HostPort { host: address.host, port: address.port }
+}
+
+/// This server, among its peers.
+fn own_line(ensemble: &Ensemble, me: ServerId) -> Option<&crate::members::MemberSpec> {
+    ensemble.current.members.get(&me)
+}

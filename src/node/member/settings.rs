@@ -1,0 +1,145 @@
+//! What a member needs of the configuration, in its machines' terms.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::base::{Instant, ServerId, Zxid, limits};
+use crate::config::Config;
+use crate::election::{
+    Election, ElectionSettings, Electorate, Mesh, MeshSettings, PeerSpec, Standing,
+};
+use crate::members::{Role as Kind, Rules};
+use crate::peering::InitialForm;
+use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, Tail};
+
+use super::super::Start;
+use super::{Member, Role, dialable, own_line};
+
+pub(super) struct MemberSettings {
+    pub me: ServerId,
+    pub leader: LeaderSettings,
+    pub learner: LearnerSettings,
+}
+
+impl MemberSettings {
+    fn of(config: &Config, ensemble: &Ensemble, me: ServerId) -> MemberSettings {
+        let keys = &config.ensemble;
+        let positive = |n: i32| u64::try_from(n).unwrap_or(0).max(1);
+        let tick_ms = positive(config.tick_time_ms).max(2);
+        let init_limit_ticks = positive(keys.init_limit_ticks);
+        let sync_limit_ticks = positive(keys.sync_limit_ticks);
+        let leader = LeaderSettings {
+            tick_ms,
+            init_limit_ticks,
+            sync_limit_ticks,
+            max_snap_syncs: MAX_SNAP_SYNCS,
+            max_diff_syncs: MAX_DIFF_SYNCS,
+            force_snap: false,
+            log_sync: LogSync::of_factor(keys.snapshot_size_factor),
+            max_wait_for_epoch_ms: None,
+        };
+        let learner = LearnerSettings {
+            server: me,
+            role: ensemble.current.role(me),
+            tick_ms,
+            init_limit_ticks,
+            sync_limit_ticks,
+            connect_limit_ticks: None,
+            connect_retry_ms: CONNECT_RETRY_MS,
+            config_version: ensemble.current.version,
+            rules: Rules { standalone_enabled: keys.standalone_enabled, multi_address: false },
+            observer_logs: true,
+            hold_back: usize::try_from(keys.commit_log_count).unwrap_or(0),
+            item_bytes: limits::txn_bytes(config.limits.jute_maxbuffer),
+            pending_bytes: limits::LEARNER_PENDING_BYTES,
+        };
+        MemberSettings { me, leader, learner }
+    }
+}
+
+/// `leader.maxConcurrentSnapSyncs` and `leader.maxConcurrentDiffSyncs`, where nobody set them.
+const MAX_SNAP_SYNCS: usize = 10;
+const MAX_DIFF_SYNCS: usize = 100;
+/// Between two tries of Java's that count.
+const CONNECT_RETRY_MS: u64 = 1000;
+/// How long who dials the election port may say nothing.
+const GREETING_MS: u64 = 10_000;
+/// `fastleader.minNotificationInterval` and `fastleader.maxNotificationInterval`.
+const MIN_NOTIFICATION_MS: u64 = 200;
+const MAX_NOTIFICATION_MS: u64 = 60_000;
+
+impl Member {
+    /// Nothing where the configuration is one of a server alone. The history's tail is held back
+    /// until a leader has said what of it counts.
+    pub fn open(config: &Config, start: &mut Start, now: Instant) -> Option<Box<Member>> {
+        let placed = config.ensemble.member.as_ref()?;
+        let me = placed.me;
+        let ensemble = Ensemble {
+            current: placed.active.clone(),
+            last_seen: placed.last_seen.clone().unwrap_or_else(|| placed.active.clone()),
+            reconfig_enabled: config.ensemble.reconfig_enabled,
+        };
+        let settings = MemberSettings::of(config, &ensemble, me);
+        let own = own_line(&ensemble, me);
+        let mut mesh = Mesh::new(MeshSettings {
+            me,
+            own: own.iter().flat_map(|line| line.election_addresses()).map(dialable).collect(),
+            form: InitialForm::V1,
+            tick_ms: settings.leader.tick_ms,
+            greeting_ms: GREETING_MS,
+        });
+        let mut meant = Vec::new();
+        mesh.adopt(now, peers(&ensemble), &mut meant);
+        let applied = start.state.last_zxid();
+        let tail = Tail::new(applied, std::mem::take(&mut start.tail), start.replay_until);
+        let zxid = if start.is_lost { Zxid::NONE } else { tail.logged() };
+        let standing = Standing { zxid, peer_epoch: start.current_epoch };
+        let voting = ElectionSettings {
+            me,
+            observer: settings.learner.role == Kind::Observer,
+            min_interval_ms: MIN_NOTIFICATION_MS,
+            max_interval_ms: MAX_NOTIFICATION_MS,
+        };
+        let election = Election::new(voting, electorate(&ensemble), standing);
+        Some(Box::new(Member {
+            settings,
+            ensemble,
+            mesh,
+            election,
+            meant: meant.into(),
+            told: Default::default(),
+            uses: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            last_dial: 0,
+            role: Role::Settling { rebuilds: false },
+            accepted_epoch: start.accepted_epoch.max(start.current_epoch),
+            current_epoch: start.current_epoch,
+            on_disk: start.last_logged,
+            is_lost: start.is_lost,
+            wants_image: false,
+            tail,
+            ring: None,
+            gave_up_image: false,
+            looking_since: now,
+        }))
+    }
+}
+
+fn electorate(ensemble: &Ensemble) -> Electorate {
+    Electorate {
+        quorums: ensemble.current.quorums(Some(&ensemble.last_seen)),
+        config: Bytes::from(ensemble.current.text()),
+        version: ensemble.current.version,
+    }
+}
+
+fn peers(ensemble: &Ensemble) -> BTreeMap<ServerId, PeerSpec> {
+    let both = ensemble.last_seen.members.iter().chain(&ensemble.current.members);
+    both.map(|(server, line)| {
+        let addresses = line.election_addresses().map(dialable).collect();
+        let voter = ensemble.current.is_voter(*server) || ensemble.last_seen.is_voter(*server);
+        (*server, PeerSpec { addresses, voter })
+    })
+    .collect()
+}
