@@ -45,6 +45,8 @@ pub struct Record {
     leaders: BTreeMap<u32, usize>,
     established: BTreeSet<u32>,
     members: Vec<Kept>,
+    /// Those who come first vote.
+    voters: usize,
     /// Found where nobody could be told at once.
     found: Option<Violation>,
     /// The end of what happened, one line each.
@@ -52,9 +54,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(members: usize) -> Record {
-        let kept = || Kept::default();
-        Record { members: (0..members).map(|_| kept()).collect(), ..Record::default() }
+    pub fn new(members: usize, voters: usize) -> Record {
+        let members = (0..members).map(|_| Kept::default()).collect();
+        Record { members, voters, ..Record::default() }
     }
 
     pub fn count(&mut self, what: &'static str) {
@@ -325,21 +327,26 @@ impl Record {
                 if first != member {
                     self.find(format!("leaders: epoch {epoch} of {first} and of {member}"));
                 }
-                let kept = &self.members[member];
-                if kept.current < i64::from(epoch) {
-                    let current = kept.current;
-                    self.find(format!(
-                        "positions: {member} leads in {epoch} and its disk has {current}"
-                    ));
-                }
             }
             PacketKind::UpToDate => {
                 self.count("learners brought up to date");
-                if self.established.insert((self.leader_epoch(member)) as u32) {
-                    self.count("elections");
-                }
+                self.on_established(member);
             }
             _ => {}
+        }
+    }
+
+    /// Whoever serves in an epoch has most of the voters in it, on their disks.
+    fn on_established(&mut self, member: usize) {
+        let epoch = self.leader_epoch(member);
+        if !self.established.insert(epoch) {
+            return;
+        }
+        self.count("elections");
+        let voters = &self.members[..self.voters];
+        let there = voters.iter().filter(|kept| kept.current >= i64::from(epoch)).count();
+        if 2 * there <= self.voters {
+            self.find(format!("positions: {member} serves in {epoch}, which {there} have on disk"));
         }
     }
 
