@@ -9,11 +9,12 @@ use std::time::Duration;
 use rustix::rand::{GetRandomFlags, getrandom};
 use zkd::auth::{KerberosAsk, KerberosSaid, KerberosServer, SaslServer};
 use zkd::base::{Fatal, WallMillis, limits};
-use zkd::config::{Config, SnapshotCompression};
+use zkd::config::{Config, MemberConfig, SnapshotCompression};
 use zkd::disk::{self, Recovered, StorageSettings, StorageThreads};
 use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
 use zkd::node::{Node, Start};
-use zkd::reactor::{Attended, Drained, Ended, Logging, Ports, Reactor, Storage, raise_limit};
+use zkd::peering::HostPort;
+use zkd::reactor::{Attended, Drained, Ended, Logging, PeerPorts, Ports, Reactor, Storage, raise_limit};
 use zkd::state::StateSettings;
 
 use login::Section;
@@ -50,9 +51,6 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     if let Some(member) = &config.ensemble.member {
         files::replace(member.files_at_start())
             .map_err(|error| Fatal::InvalidInvocation(format!("Error processing {error}")))?;
-        let me = member.me.0;
-        let reason = format!("server.{me} is a member of an ensemble, which is not served yet");
-        return Err(Fatal::InvalidInvocation(reason));
     }
     let mut reactor = Reactor::open(config)?;
     reactor.own_process()?;
@@ -64,6 +62,9 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
     }
     announce(config, &reactor);
     logging.write_all();
+    if let Some(member) = &config.ensemble.member {
+        reactor.listen_to_peers(&peer_ports(config, member))?;
+    }
 
     let waker = reactor.waker();
     let wake = move || {
@@ -111,6 +112,24 @@ fn serve(config: &Config, logging: &Logging) -> Result<(), Fatal> {
         Ended::Fatal(fatal) => Err(fatal),
     }
 }
+
+/// Where other members find this one. The node sends away who has come to the wrong server.
+fn peer_ports(config: &Config, member: &MemberConfig) -> PeerPorts {
+    let keys = &config.ensemble;
+    let line = member.active.members.get(&member.me);
+    let place = |at: zkd::members::HostPort| HostPort { host: at.host, port: at.port };
+    PeerPorts {
+        election: line.iter().flat_map(|line| line.election_addresses()).map(place).collect(),
+        quorum: line.iter().flat_map(|line| line.quorum_addresses()).map(place).collect(),
+        listen_on_all: keys.listens_on_all_ips,
+        bind_retries: keys.elections.bind_retries.unwrap_or(0),
+        retry_pause_ms: BIND_RETRY_MS,
+        keep_alive: keys.elections.tcp_keep_alive,
+    }
+}
+
+/// What Java sleeps between two tries to listen.
+const BIND_RETRY_MS: u64 = 1000;
 
 /// What the login file has for this server, where one is named.
 fn login_section(config: &Config) -> Result<Option<Section>, Fatal> {
@@ -210,6 +229,7 @@ fn storage_settings(config: &Config, seed: u64) -> StorageSettings {
     settings.autocreate_dirs = storage.datadir_autocreate;
     settings.autocreate_db = storage.db_autocreate;
     settings.trust_empty_snapshot = storage.snapshot_trust_empty;
+    settings.is_alone = config.ensemble.member.is_none();
     settings.force_sync = storage.force_sync;
     settings.sync_warning_ms = u64::try_from(storage.fsync_warning_ms).unwrap_or(0);
     let preallocate_kib = u64::try_from(storage.pre_alloc_kib).unwrap_or(0);

@@ -1,6 +1,8 @@
 //! The sample `conf/zoo.cfg` names every key, and each of its lines can be taken as it stands.
 
-use zkd::config::{Config, ConfigError, FileText, MemberSources, Sources, SystemProperties};
+use zkd::config::{
+    Config, ConfigError, Ensemble, FileText, MemberSources, Sources, SystemProperties,
+};
 
 const SAMPLE: &str = include_str!("../conf/zoo.cfg");
 
@@ -65,6 +67,30 @@ fn every_key_uncommented_alone_does_what_its_comment_says() {
                 assert!(lines.is_empty() || (alone && lines.len() == 1), "{key}: {lines:?}");
             }
         }
+    }
+}
+
+#[test]
+fn what_an_ensemble_reads_earns_a_member_no_line() {
+    let limits = "initLimit=10\nsyncLimit=5";
+    let pointer = format!("{SAMPLE}\n{limits}\ndynamicConfigFile=zoo.cfg.dynamic\n");
+    let plain = parse_member(&pointer).expect("a member");
+    let member = plain.ensemble.member.as_ref().expect("one of two");
+    assert_eq!((member.me.0, member.active.voters().count()), (1, 2));
+    assert_eq!(plain.warnings.len(), 1, "two are few: {:?}", plain.warnings);
+    let of_members: Vec<_> =
+        keys().into_iter().filter(|(_, said)| said.contains("For members")).collect();
+    assert!(of_members.len() > 25, "{}", of_members.len());
+    for (key, _) in of_members {
+        let name = key.split('=').next().expect("a name");
+        let other = if key.ends_with("=true") { "false" } else { "true" };
+        let other = if key.ends_with("=yes") { "no" } else { other };
+        let is_word = ["=true", "=false", "=yes"].iter().any(|end| key.ends_with(end));
+        let line = if is_word { format!("{name}={other}") } else { key.clone() };
+        let config = parse_member(&format!("{pointer}{line}\n")).expect(&line);
+        assert_eq!(config.warnings, plain.warnings, "{line}");
+        let without = |of: &Config| Ensemble { member: None, ..of.ensemble.clone() };
+        assert_eq!(without(&config) != without(&plain), is_word, "{line}");
     }
 }
 

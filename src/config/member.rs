@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::base::ServerId;
-use crate::members::{self, HostPort, Membership, MembersError, Role, Rules};
+use crate::members::{self, HostPort, MembersError, Membership, Role, Rules};
 
 use super::read::File;
 use super::values;

@@ -65,6 +65,7 @@ impl<D: Disk> Chores<D> {
                 let (data, log) = (bytes(&self.dirs.snapshots), bytes(&self.dirs.logs));
                 events.push(StorageEvent::DirSizes { data, log });
             }
+            ChoreCommand::CloseReader { .. } => {}
             other => unimplemented!("{other:?}"),
         }
     }

@@ -103,7 +103,7 @@ impl Door {
     }
 
     fn judge(&mut self, stream: TcpStream, peer: SocketAddr, links: &Links, now: Instant) -> Knock {
-        if links.alive() as u64 >= self.room {
+        if links.taken() as u64 >= self.room {
             self.lack("too many open files", now);
             return Knock::Refused;
         }
@@ -166,11 +166,11 @@ impl Door {
 }
 
 /// An IPv4 caller on a socket for both families is seen as IPv4, as Java does.
-fn canonical(peer: SocketAddr) -> SocketAddr {
+pub fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
-fn is_shortage(error: &io::Error) -> bool {
+pub fn is_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let code = error.raw_os_error();
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
@@ -205,7 +205,7 @@ fn address(place: &Place<'_>) -> Result<SocketAddr, Fatal> {
     }
 }
 
-fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     match listen_at(address, backlog) {
         // A machine without IPv6 has IPv4 addresses only.

@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 use slab::Slab;
 
 use crate::base::{ConnId, Instant};
+use crate::node::PeerPort;
 
 use super::backlog::{Backlog, Pool};
 use super::sends::Chain;
@@ -18,6 +19,8 @@ pub enum Input {
     /// Nothing was recognised yet: a four-letter word or a frame.
     Fresh,
     Frames,
+    /// A peer's bytes, which the node cuts.
+    Raw,
     /// Nothing it sends counts any more.
     Deaf,
 }
@@ -31,8 +34,19 @@ pub enum Life {
     Dead,
 }
 
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Far {
+    Client,
+    /// A peer, or whoever else has come to a port for peers.
+    Came(PeerPort),
+    /// A peer that was dialled.
+    Dialled,
+}
+
 pub struct Link {
     pub id: ConnId,
+    pub far: Far,
     pub stream: TcpStream,
     pub peer: IpAddr,
     /// It came through the door for TLS.
@@ -52,6 +66,8 @@ pub struct Link {
     pub is_established: bool,
     /// The node knows of a backlog and waits for its end.
     pub is_backlog_told: bool,
+    /// Bytes that a peer has taken since the node was told how many wait.
+    pub taken: u32,
     /// The first part of a frame.
     pub partial: Vec<u8>,
     pub backlog: Backlog,
@@ -66,6 +82,39 @@ pub struct Link {
 }
 
 impl Link {
+    fn new(stream: TcpStream, peer: IpAddr, now: Instant) -> Link {
+        Link {
+            id: ConnId::default(),
+            far: Far::Client,
+            stream,
+            peer,
+            is_secure_door: false,
+            wire: Wire::Plain,
+            meeting: None,
+            input: Input::Fresh,
+            life: Life::Open,
+            is_readable: false,
+            is_writable: true,
+            is_half_closed: false,
+            is_paused: false,
+            is_in_ring: false,
+            is_established: false,
+            is_backlog_told: false,
+            taken: 0,
+            partial: Vec::new(),
+            backlog: Backlog::default(),
+            last_sent: now,
+            last_told: now,
+            sends: None,
+            late: None,
+            is_dirty: false,
+        }
+    }
+
+    pub fn is_peer(&self) -> bool {
+        self.far != Far::Client
+    }
+
     pub fn wants_reading(&self) -> bool {
         self.life == Life::Open && self.input != Input::Deaf && self.is_readable && !self.is_paused
     }
@@ -78,9 +127,16 @@ pub struct Links {
     by_address: HashMap<(IpAddr, bool), usize>,
     dead: Vec<u32>,
     alive: usize,
+    peers: usize,
+    /// Peers that have come, by their port.
+    came: [usize; 2],
+    /// What clients leave to peers, so that who is to serve them finds room.
+    pub kept_for_peers: usize,
     /// Capacity of every half-received frame.
     pub partial_bytes: usize,
     pub pool: Pool,
+    /// What backlogs of peers are made of, so that neither kind is closed for what the other holds.
+    pub peer_pool: Pool,
 }
 
 impl Links {
@@ -91,36 +147,37 @@ impl Links {
         is_secure_door: bool,
         now: Instant,
     ) -> ConnId {
+        *self.by_address.entry((peer.ip(), is_secure_door)).or_default() += 1;
+        self.alive += 1;
+        let mut link = Link::new(stream, peer.ip(), now);
+        link.is_secure_door = is_secure_door;
+        self.place(link)
+    }
+
+    pub fn insert_peer(
+        &mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        far: Far,
+        now: Instant,
+    ) -> ConnId {
+        assert!(far != Far::Client, "clients are counted otherwise");
+        self.peers += 1;
+        if let Far::Came(port) = far {
+            self.came[port as usize] += 1;
+        }
+        let mut link = Link::new(stream, peer.ip(), now);
+        link.far = far;
+        link.input = Input::Raw;
+        self.place(link)
+    }
+
+    fn place(&mut self, mut link: Link) -> ConnId {
         self.next_generation = self.next_generation.wrapping_add(1);
         let entry = self.slab.vacant_entry();
         let id = ConnId { index: entry.key() as u32, generation: self.next_generation };
-        let peer = peer.ip();
-        entry.insert(Link {
-            id,
-            stream,
-            peer,
-            is_secure_door,
-            wire: Wire::Plain,
-            meeting: None,
-            input: Input::Fresh,
-            life: Life::Open,
-            is_readable: false,
-            is_writable: true,
-            is_half_closed: false,
-            is_paused: false,
-            is_in_ring: false,
-            is_established: false,
-            is_backlog_told: false,
-            partial: Vec::new(),
-            backlog: Backlog::default(),
-            last_sent: now,
-            last_told: now,
-            sends: None,
-            late: None,
-            is_dirty: false,
-        });
-        *self.by_address.entry((peer, is_secure_door)).or_default() += 1;
-        self.alive += 1;
+        link.id = id;
+        entry.insert(link);
         id
     }
 
@@ -129,9 +186,29 @@ impl Links {
         self.by_address.get(&(address, is_secure_door)).copied().unwrap_or(0)
     }
 
-    /// Connections that are not told closed.
+    /// Connections of clients that are not told closed.
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// Links to peers that are there.
+    pub fn peers(&self) -> usize {
+        self.peers
+    }
+
+    /// Those of them that have come to a port.
+    pub fn came_to(&self, port: PeerPort) -> usize {
+        self.came[port as usize]
+    }
+
+    /// Descriptors that no other client may have.
+    pub fn taken(&self) -> usize {
+        self.alive + self.peers.max(self.kept_for_peers)
+    }
+
+    /// Memory of all backlogs.
+    pub fn unsent_bytes(&self) -> usize {
+        self.pool.used_bytes + self.peer_pool.used_bytes
     }
 
     /// What becomes the next id's index, for the poll token.
@@ -144,10 +221,22 @@ impl Links {
         self.slab.get_mut(index as usize).filter(|link| link.life != Life::Dead)
     }
 
-    /// A connection and the pool its backlog is made of.
+    /// A client's connection and the pool its backlog is made of.
     pub fn at_with_pool(&mut self, index: u32) -> Option<(&mut Link, &mut Pool)> {
-        let link = self.slab.get_mut(index as usize).filter(|link| link.life != Life::Dead)?;
-        Some((link, &mut self.pool))
+        let link = self.slab.get_mut(index as usize)?;
+        (link.life != Life::Dead && !link.is_peer()).then_some((link, &mut self.pool))
+    }
+
+    /// A peer's link and the pool its backlog is made of.
+    pub fn peer_with_pool(&mut self, index: u32) -> Option<(&mut Link, &mut Pool)> {
+        let link = self.slab.get_mut(index as usize)?;
+        (link.life != Life::Dead && link.is_peer()).then_some((link, &mut self.peer_pool))
+    }
+
+    /// The slots of peers' links.
+    pub fn peer_indices(&self) -> Vec<u32> {
+        let living = self.slab.iter().filter(|(_, link)| link.life != Life::Dead);
+        living.filter(|(_, link)| link.is_peer()).map(|(index, _)| index as u32).collect()
     }
 
     /// The connection of an id, if it is still that one.
@@ -161,15 +250,23 @@ impl Links {
         let link = self.slab.get_mut(index as usize).expect("a connection in its slot");
         assert!(link.life != Life::Dead, "a connection ends once");
         link.life = Life::Dead;
-        link.backlog.clear(&mut self.pool);
         self.partial_bytes -= link.partial.capacity();
         link.partial = Vec::new();
-        self.alive -= 1;
-        let place = (link.peer, link.is_secure_door);
-        let count = self.by_address.get_mut(&place).expect("counted at its accept");
-        *count -= 1;
-        if *count == 0 {
-            self.by_address.remove(&place);
+        if let Far::Came(port) = link.far {
+            self.came[port as usize] -= 1;
+        }
+        if link.is_peer() {
+            link.backlog.clear(&mut self.peer_pool);
+            self.peers -= 1;
+        } else {
+            link.backlog.clear(&mut self.pool);
+            self.alive -= 1;
+            let place = (link.peer, link.is_secure_door);
+            let count = self.by_address.get_mut(&place).expect("counted at its accept");
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&place);
+            }
         }
         self.dead.push(index);
     }

@@ -17,7 +17,9 @@ mod logging;
 mod notify;
 mod open_files;
 mod pace;
+mod peers;
 mod perform;
+mod readiness;
 mod sends;
 mod signals;
 mod surroundings;
@@ -39,13 +41,13 @@ use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS, HANDSHAKES_PER_TURN}
 use crate::base::{Fatal, Instant, Now};
 use crate::config::Config;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
-use crate::node::{CloseReason, Effects, Event};
+use crate::node::{CloseReason, Effects, Event, Handover, Start};
 
 use clock::Clock;
 use deadlines::Deadlines;
 pub use desk::{Asked, Attended, NetNews, Ports};
 use door::{Door, Knock};
-use intake::{Intake, Outcome};
+use intake::Intake;
 use late::Late;
 pub use limiter::{Limiter, Permit};
 use links::{Life, Links};
@@ -53,6 +55,8 @@ pub use logging::{Drained, Logging};
 use notify::Notifier;
 pub use open_files::raise_limit;
 use pace::Pace;
+pub use peers::PeerPorts;
+use peers::Peers;
 use sends::Sends;
 use signals::SignalInput;
 pub use tls::check_stores;
@@ -82,6 +86,10 @@ pub trait Storage {
     /// Of servers that take Kerberos; the others ask nothing.
     fn ask_kerberos(&self, _: KerberosAsk) {}
     fn poll_kerberos(&self, _: &mut Vec<KerberosSaid>) {}
+    /// What came of `Rebuild`, told once.
+    fn poll_rebuilt(&self) -> Option<Start> {
+        None
+    }
 }
 
 /// Why the loop ended.
@@ -105,6 +113,7 @@ pub struct Reactor {
     handshakes: Handshakes,
     takes_both: bool,
     links: Links,
+    peers: Peers,
     intake: Intake,
     sends: Sends,
     late: Late,
@@ -148,6 +157,7 @@ impl Reactor {
         }
         let detection_ms = u64::try_from(config.tls.detection_timeout_ms).unwrap_or(0);
         let sessionless_ms = u64::try_from(config.clients.sessionless_timeout_ms).unwrap_or(0);
+        let peers = Peers::new(Arc::clone(&waker));
         Ok(Reactor {
             poll,
             clock: Clock::default(),
@@ -159,6 +169,7 @@ impl Reactor {
             handshakes: Handshakes::new(renewal, detection_ms, config.tls.outstanding_handshakes),
             takes_both: config.tls.port_unification,
             links: Links::default(),
+            peers,
             intake: Intake::new(config.admin.words.clone(), config.limits.jute_maxbuffer),
             sends: Sends::default(),
             late: Late::default(),
@@ -191,6 +202,8 @@ impl Reactor {
         for door in [&mut self.door, &mut self.secure_door].into_iter().flatten() {
             door.room = open_files::room_for_connections(limit);
         }
+        self.peers.room = open_files::room_for_connections(limit);
+        self.keep_room_for_peers();
     }
 
     /// Where clients find it, if there is a port for them.
@@ -235,6 +248,7 @@ impl Reactor {
             self.notifier.alive(now.mono);
             self.take_readiness(&polled);
             self.renew_keys();
+            self.attend_peers(now.mono);
             self.accept(false, now.mono);
             self.accept(true, now.mono);
             self.flush_backlogs(now.mono);
@@ -243,14 +257,19 @@ impl Reactor {
             self.end_overdue(now.mono);
             self.end_slow_handshakes(now.mono);
             self.bound_partials(now.mono);
-            if !self.ring.is_empty() || polled.iter().count() >= POLLED_EVENTS {
+            let input_left = !self.ring.is_empty() || !self.peers.ring.is_empty();
+            if input_left || polled.iter().count() >= POLLED_EVENTS {
                 self.intake.tell(Event::InputLeft);
             }
             storage.poll_events(&mut self.storage_events);
             storage.poll_kerberos(&mut self.kerberos_said);
 
+            let rebuilt = storage.poll_rebuilt().map(Handover::new);
+
             let mut events = recycle(spare);
             events.extend(self.storage_events.drain(..).map(Event::Storage));
+            events.extend(rebuilt.as_ref().map(Event::Rebuilt));
+            self.peers.intake.events(&mut events);
             events.extend(self.kerberos_said.drain(..).map(Event::Kerberos));
             self.intake.events(&mut events);
             let count = events.len();
@@ -259,6 +278,7 @@ impl Reactor {
             let news = self.net_news();
             node.attend(now, self.intake.asked(), &news, &mut effects);
             self.intake.clear();
+            self.peers.intake.clear();
 
             self.perform(&mut effects, storage, now.mono);
             self.links.bury();
@@ -285,6 +305,7 @@ impl Reactor {
             self.notifier.next_due(),
             rest,
             self.handshakes.next_due(),
+            self.peers.next_due(),
         ];
         let due = due.into_iter().flatten().min()?;
         Some(Duration::from_nanos(due.ns_since(self.clock.read().mono)))
@@ -312,63 +333,8 @@ impl Reactor {
             self.doors().any(|d| d.is_ready && d.rests_until.is_none()) && !self.is_all_paused;
         let may_read = !self.ring.is_empty() && !self.is_all_paused;
         let may_write = !self.flushable.is_empty() || !self.late.is_empty();
-        somebody_knocks || may_read || may_write || self.intake.has_news()
-    }
-
-    fn take_readiness(&mut self, polled: &mio::Events) {
-        for event in polled {
-            match event.token() {
-                WAKER => {}
-                SIGNALS => {
-                    let asked = self.signals.as_mut().map(SignalInput::asked);
-                    self.heed(asked.unwrap_or_default());
-                }
-                DOOR | SECURE_DOOR => {
-                    let is_secure = event.token() == SECURE_DOOR;
-                    let door = if is_secure { &mut self.secure_door } else { &mut self.door };
-                    if let Some(door) = door {
-                        door.is_ready = true;
-                    }
-                }
-                STORES => {
-                    if let Some(renewal) = &mut self.handshakes.renewal {
-                        renewal.on_change();
-                    }
-                }
-                Token(index) => self.take_link_readiness(index as u32, event),
-            }
-        }
-    }
-
-    fn take_link_readiness(&mut self, index: u32, event: &mio::event::Event) {
-        let Some(link) = self.links.at(index) else { return };
-        if event.is_readable() || event.is_read_closed() {
-            link.is_readable = true;
-            link.is_half_closed |= event.is_read_closed();
-        }
-        if event.is_writable() || event.is_write_closed() {
-            link.is_writable = true;
-            if !link.backlog.is_empty() {
-                self.flushable.push(index);
-            }
-        }
-        if event.is_error() && !link.wants_reading() {
-            // Nobody reads it, so nobody would find out.
-            self.end(index, CloseReason::SocketError);
-            return;
-        }
-        self.enter_ring(index);
-    }
-
-    /// Puts a connection that has input into the ring of those to be read.
-    fn enter_ring(&mut self, index: u32) {
-        if let Some(link) = self.links.at(index)
-            && link.wants_reading()
-            && !link.is_in_ring
-        {
-            link.is_in_ring = true;
-            self.ring.push_back(index);
-        }
+        let has_news = self.intake.has_news() || self.peers.has_work();
+        somebody_knocks || may_read || may_write || has_news
     }
 
     /// An operator asked for the end: nobody new, and the node finishes what is in flight.
@@ -378,6 +344,7 @@ impl Reactor {
             self.notifier.stopping();
             self.door = None;
             self.secure_door = None;
+            self.peers.close_doors();
             self.intake.tell(Event::Shutdown);
         }
     }
@@ -452,47 +419,12 @@ impl Reactor {
         }
     }
 
-    /// Reads every connection of the ring once, as far as the turn's budget goes.
-    fn read_ring(&mut self, now: Instant) {
-        if self.is_all_paused {
-            return;
-        }
-        for _ in 0..self.ring.len() {
-            if self.intake.is_full() {
-                return;
-            }
-            let Some(index) = self.ring.pop_front() else { return };
-            let Some(link) = self.links.at(index) else { continue };
-            link.is_in_ring = false;
-            if !link.wants_reading() {
-                continue;
-            }
-            if link.meeting.is_some() {
-                self.greet(index, now);
-                continue;
-            }
-            let is_tls = link.wire.is_tls();
-            let held = link.partial.capacity();
-            let outcome = self.intake.read(link);
-            let holds = link.partial.capacity();
-            if outcome == Outcome::Drained {
-                link.is_readable = false;
-            }
-            self.links.partial_bytes = self.links.partial_bytes + holds - held;
-            if is_tls {
-                self.say_what_tls_says(index, now);
-            }
-            match outcome {
-                Outcome::Drained => {}
-                Outcome::More => self.enter_ring(index),
-                Outcome::Over(reason) => self.end(index, reason),
-            }
-        }
-    }
-
     /// Ends a connection and lets the node know.
     fn end(&mut self, index: u32, reason: CloseReason) {
         let Some(link) = self.links.at(index) else { return };
+        if link.is_peer() {
+            return self.end_peer(index, reason);
+        }
         let conn = link.id;
         let is_met = link.meeting.take().is_none();
         self.links.kill(index);
@@ -550,6 +482,9 @@ const DOOR: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 const SECURE_DOOR: Token = Token(usize::MAX - 3);
 const STORES: Token = Token(usize::MAX - 4);
+
+/// From here on up to those: what belongs to peers and is no link. Links have their indices.
+const PEERS: usize = 1 << 30;
 
 /// Readiness taken in one call; the rest comes with the next.
 const POLLED_EVENTS: usize = 1024;

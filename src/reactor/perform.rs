@@ -44,11 +44,15 @@ impl Reactor {
                 Effect::Storage(command) => storage.send(command),
                 Effect::Chore(command) => storage.send_chore(command),
                 Effect::Kerberos(ask) => storage.ask_kerberos(ask),
-                Effect::Dial { .. } | Effect::DropDial { .. } => unimplemented!("peers"),
+                Effect::Dial { dial, addresses, within_ms } => {
+                    self.dial(dial, &addresses, within_ms, now);
+                }
+                Effect::DropDial { dial } => self.drop_dial(dial),
                 Effect::Finished => self.ended = Some(Ended::Finished),
                 Effect::Fatal(reason) => self.ended = Some(Ended::Fatal(reason)),
             }
         }
+        self.write_peers(&effects.arena, now);
         self.write_dirty(&effects.arena, now);
         self.bound_backlogs(now);
     }
@@ -139,7 +143,8 @@ impl Reactor {
 
     fn bound_backlogs(&mut self, now: Instant) {
         while self.links.pool.used_bytes > BACKLOG_BYTES {
-            let Some(index) = self.links.largest(|link| link.backlog.bytes()) else { return };
+            let of_client = |link: &Link| if link.is_peer() { 0 } else { link.backlog.bytes() };
+            let Some(index) = self.links.largest(of_client) else { return };
             self.warn_overflow(index, "all unsent bytes together passed their limit", now);
             self.end(index, CloseReason::Overflow);
         }
@@ -165,24 +170,28 @@ impl Reactor {
     }
 
     /// Last bytes of connections at an orderly end: what the sockets take without waiting long.
+    /// Peers go first, since others may have to elect.
     pub(super) fn flush_at_end(&mut self, ended: &Ended) {
         if *ended != Ended::Finished {
             return;
         }
+        self.leave_peers();
         let from = self.clock.read().mono;
         let mut polled = mio::Events::with_capacity(super::POLLED_EVENTS);
-        while self.links.pool.used_bytes > 0 || !self.late.is_empty() {
+        while self.links.unsent_bytes() > 0 || !self.late.is_empty() {
             let now = self.clock.read().mono;
             if now.ms_since(from) >= FINAL_FLUSH_MS {
                 return;
             }
-            let has_work = !self.flushable.is_empty() || !self.late.is_empty();
+            let may_flush = !self.flushable.is_empty() || !self.peers.flushable.is_empty();
+            let has_work = may_flush || !self.late.is_empty();
             let wait_ms = if has_work { 0 } else { FINAL_FLUSH_MS / 10 };
             let wait = std::time::Duration::from_millis(wait_ms);
             if self.poll.poll(&mut polled, Some(wait)).is_err() {
                 return;
             }
             self.take_readiness(&polled);
+            self.flush_peers(now);
             self.flush_backlogs(now);
             self.write_late(now);
             self.links.bury();
@@ -192,7 +201,7 @@ impl Reactor {
 
 /// Takes leave so that what was sent arrives: a socket closed over unread input is reset, and a
 /// reset discards what the peer has not read yet (a word is often followed by a line's end).
-fn part(link: &mut Link) {
+pub(super) fn part(link: &mut Link) {
     let mut unread = [0; 4096];
     for _ in 0..PARTING_READS {
         match link.stream.read(&mut unread) {

@@ -19,6 +19,7 @@ use super::tls::Wire;
 pub struct Sends {
     ranges: Vec<Segment>,
     dirty: Vec<u32>,
+    dirty_peers: Vec<u32>,
 }
 
 /// First and last of a connection's ranges.
@@ -79,12 +80,23 @@ impl Sends {
     pub fn mark(&mut self, link: &mut Link) {
         if !link.is_dirty {
             link.is_dirty = true;
-            self.dirty.push(link.id.index);
+            let dirty = if link.is_peer() { &mut self.dirty_peers } else { &mut self.dirty };
+            dirty.push(link.id.index);
         }
     }
 
     pub fn take_dirty(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.dirty)
+    }
+
+    /// Peers are written to before clients.
+    pub fn take_dirty_peers(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.dirty_peers)
+    }
+
+    pub fn give_back_peers(&mut self, mut dirty: Vec<u32>) {
+        dirty.clear();
+        self.dirty_peers = dirty;
     }
 
     pub fn give_back(&mut self, mut dirty: Vec<u32>) {
@@ -200,7 +212,8 @@ pub fn flush(link: &mut Link, pool: &mut Pool, now: Instant) -> Sent {
 }
 
 fn verdict(link: &Link) -> Sent {
-    if link.backlog.bytes() > CONN_BACKLOG_CLOSE {
+    // What a peer may leave untaken is for the node to say, which sends it no more than that.
+    if link.backlog.bytes() > CONN_BACKLOG_CLOSE && !link.is_peer() {
         return Sent::Over(CloseReason::Overflow);
     }
     match link.life {

@@ -50,6 +50,51 @@ pub const PEER_UNSENT_BYTES: usize = 1024 * 1024;
 /// A peer that has taken so many bytes makes room worth telling of.
 pub const PEER_TOLD_BYTES: usize = PEER_UNSENT_BYTES / 4;
 
+/// The same of all peers together; the largest holder is closed first. So many learners that take
+/// nothing at once are observers, which find another server to follow.
+pub const PEERS_BACKLOG_BYTES: usize = 512 * 1024 * 1024;
+
+/// Bytes read from one peer in one turn: an image that flows in leaves room for a vote.
+pub const PEER_INPUT_BYTES: usize = 256 * 1024;
+
+/// Bytes read from all peers in one turn, as much as from all clients.
+pub const PEERS_INPUT_BYTES: usize = 512 * 1024;
+
+/// Links that have come to one of the ports for peers: every learner, and on the other port as many
+/// with those who have not said who they are or are not known. The next is turned away.
+pub const PEER_PORT_LINKS: usize = LEARNERS + ELECTION_GREETINGS + ELECTION_STRANGERS + VOTERS;
+
+/// New links accepted in one turn at each address: members come once, strangers may come often.
+pub const PEER_ACCEPTS_PER_TURN: usize = 32;
+
+/// Descriptors that clients of a member leave to its peers: a server without peers has none to
+/// serve. At most an eighth of all.
+pub const PEER_FILES: usize = 256;
+
+/// Dials under way: there is one for each server that is sought, however many it has named.
+pub const PEER_DIALS: usize = 1024;
+
+/// Addresses of one dial; servers with more than one network have two or three.
+pub const DIAL_ADDRESSES: usize = 16;
+
+/// Addresses that one name stands for.
+pub const NAME_ADDRESSES: usize = 8;
+
+/// How long an address has for its answer before the next is tried beside it: longer than it takes
+/// within a data centre.
+pub const DIAL_RACE_MS: u64 = 50;
+
+/// How long a name has for its answer before what was known of it is tried: an address of before
+/// may be another server's today.
+pub const LOOK_UP_HEAD_START_MS: u64 = 100;
+
+/// Look-ups under way, each on a thread that a dead name server holds for half a minute. A name
+/// that finds no room is dialled at the address it had.
+pub const LOOK_UPS: usize = 64;
+
+/// Names whose addresses are kept for the next dial; strangers may name any.
+pub const NAMES_KEPT: usize = 256;
+
 /// Voters of one configuration: who has acknowledged a proposal is a bit each in one word. More
 /// than nine are rarely useful, since each write waits for most of them.
 pub const VOTERS: usize = 64;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::base::{Instant, ServerId, Zxid, limits};
-use crate::config::Config;
+use crate::config::{Config, MemberConfig};
 use crate::election::{
     Election, ElectionSettings, Electorate, Mesh, MeshSettings, PeerSpec, Standing,
 };
-use crate::members::{Role as Kind, Rules};
+use crate::members::Role as Kind;
 use crate::peering::InitialForm;
 use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, Tail};
 
@@ -18,12 +18,15 @@ use super::{Member, Role, dialable, own_line};
 
 pub(super) struct MemberSettings {
     pub me: ServerId,
+    /// How long a dial on the election port may take.
+    pub dial_ms: u64,
     pub leader: LeaderSettings,
     pub learner: LearnerSettings,
 }
 
 impl MemberSettings {
-    fn of(config: &Config, ensemble: &Ensemble, me: ServerId) -> MemberSettings {
+    fn of(config: &Config, ensemble: &Ensemble, member: &MemberConfig) -> MemberSettings {
+        let me = member.me;
         let keys = &config.ensemble;
         let positive = |n: i32| u64::try_from(n).unwrap_or(0).max(1);
         let tick_ms = positive(config.tick_time_ms).max(2);
@@ -33,11 +36,11 @@ impl MemberSettings {
             tick_ms,
             init_limit_ticks,
             sync_limit_ticks,
-            max_snap_syncs: MAX_SNAP_SYNCS,
-            max_diff_syncs: MAX_DIFF_SYNCS,
-            force_snap: false,
+            max_snap_syncs: keys.leading.snap_syncs as usize,
+            max_diff_syncs: keys.leading.diff_syncs as usize,
+            force_snap: keys.leading.forces_snapshots,
             log_sync: LogSync::of_factor(keys.snapshot_size_factor),
-            max_wait_for_epoch_ms: None,
+            max_wait_for_epoch_ms: keys.leading.epoch_wait_ms,
         };
         let learner = LearnerSettings {
             server: me,
@@ -45,29 +48,21 @@ impl MemberSettings {
             tick_ms,
             init_limit_ticks,
             sync_limit_ticks,
-            connect_limit_ticks: None,
-            connect_retry_ms: CONNECT_RETRY_MS,
+            connect_limit_ticks: u64::try_from(keys.connect_limit_ticks).ok().filter(|n| *n > 0),
+            connect_retry_ms: CONNECT_RETRY_MS.max(keys.learning.redial_ms),
             config_version: ensemble.current.version,
-            rules: Rules { standalone_enabled: keys.standalone_enabled, multi_address: false },
-            observer_logs: true,
+            rules: member.rules,
+            observer_logs: keys.observing.logs,
             hold_back: usize::try_from(keys.commit_log_count).unwrap_or(0),
             item_bytes: limits::txn_bytes(config.limits.jute_maxbuffer),
             pending_bytes: limits::LEARNER_PENDING_BYTES,
         };
-        MemberSettings { me, leader, learner }
+        MemberSettings { me, dial_ms: keys.elections.dial_timeout_ms, leader, learner }
     }
 }
 
-/// `leader.maxConcurrentSnapSyncs` and `leader.maxConcurrentDiffSyncs`, where nobody set them.
-const MAX_SNAP_SYNCS: usize = 10;
-const MAX_DIFF_SYNCS: usize = 100;
 /// Between two tries of Java's that count.
 const CONNECT_RETRY_MS: u64 = 1000;
-/// How long who dials the election port may say nothing.
-const GREETING_MS: u64 = 10_000;
-/// `fastleader.minNotificationInterval` and `fastleader.maxNotificationInterval`.
-const MIN_NOTIFICATION_MS: u64 = 200;
-const MAX_NOTIFICATION_MS: u64 = 60_000;
 
 impl Member {
     /// Nothing where the configuration is one of a server alone. The history's tail is held back
@@ -80,14 +75,16 @@ impl Member {
             last_seen: placed.last_seen.clone().unwrap_or_else(|| placed.active.clone()),
             reconfig_enabled: config.ensemble.reconfig_enabled,
         };
-        let settings = MemberSettings::of(config, &ensemble, me);
+        let settings = MemberSettings::of(config, &ensemble, placed);
         let own = own_line(&ensemble, me);
+        let keys = &config.ensemble;
+        let sync_limit_ms = settings.leader.tick_ms * settings.leader.sync_limit_ticks;
         let mut mesh = Mesh::new(MeshSettings {
             me,
             own: own.iter().flat_map(|line| line.election_addresses()).map(dialable).collect(),
-            form: InitialForm::V1,
+            form: if keys.multi_address.enabled { InitialForm::V2 } else { InitialForm::V1 },
             tick_ms: settings.leader.tick_ms,
-            greeting_ms: GREETING_MS,
+            greeting_ms: keys.elections.silence_ms.unwrap_or(sync_limit_ms),
         });
         let mut meant = Vec::new();
         mesh.adopt(now, peers(&ensemble), &mut meant);
@@ -98,8 +95,8 @@ impl Member {
         let voting = ElectionSettings {
             me,
             observer: settings.learner.role == Kind::Observer,
-            min_interval_ms: MIN_NOTIFICATION_MS,
-            max_interval_ms: MAX_NOTIFICATION_MS,
+            min_interval_ms: keys.elections.min_interval_ms,
+            max_interval_ms: keys.elections.max_interval_ms,
         };
         let election = Election::new(voting, electorate(&ensemble), standing);
         Some(Box::new(Member {

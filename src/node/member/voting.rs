@@ -10,9 +10,6 @@ use super::super::seam::{Effect, Effects};
 use super::Role;
 use super::links::DialFor;
 
-/// How long a dial on the election port may take: `cnxTimeout`, whose default is Java's.
-const DIAL_MS: u64 = 5000;
-
 impl Node {
     pub(super) fn with_mesh(
         &mut self,
@@ -54,8 +51,9 @@ impl Node {
         let Some(member) = self.member.as_deref_mut() else { return };
         match output {
             MeshOutput::Dial { dial, addresses, .. } => {
+                let within_ms = member.settings.dial_ms;
                 let dial = member.next_dial(DialFor::Mesh(dial));
-                out.push(Effect::Dial { dial, addresses, within_ms: DIAL_MS });
+                out.push(Effect::Dial { dial, addresses, within_ms });
             }
             MeshOutput::DropDial { dial } => {
                 let dropped = DialFor::Mesh(dial);
