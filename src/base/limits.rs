@@ -206,6 +206,18 @@ pub fn txn_bytes(jute_max_buffer: usize) -> usize {
 /// The slice of the chore thread: bytes written before it looks at its queue again.
 pub const CHORE_SLICE_BYTES: usize = 1024 * 1024;
 
+/// Who may read the log and snapshots at once, each with an open file. Who reads the log makes room
+/// for another; a snapshot is read to its end.
+pub const READERS: usize = 256;
+
+/// Log bytes behind a learner after which it is not looked for in the log where its image is
+/// smaller still: sending that costs less, and some seconds of reading would come before.
+pub const PROBED_LOG_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Bytes that one node of a snapshot may have: beyond any sensible `jute.maxbuffer`. A length that
+/// is damaged shall not bring the whole file into memory.
+pub const IMAGE_ITEM_BYTES: usize = 256 * 1024 * 1024;
+
 /// Keys of one metric that is kept by a name from outside, such as a namespace.
 pub const METRIC_KEYS: usize = 1000;
 

@@ -1,16 +1,21 @@
-//! What the chore thread does: snapshot files, the spare log file, purge, measuring.
+//! What the chore thread does: snapshot files, the spare log file, purge, measuring, and reading
+//! for those who follow.
 
 use std::io;
 
 use log::info;
 
-use crate::base::{Zxid, limits};
+use crate::base::{ConnId, Zxid, limits};
 use crate::history::{
     ChoreCommand, Compression, Compressor, LOG_HEADER, LogFile, SnapshotFile, StorageEvent,
     parse_log_name, parse_snapshot_name, purge_plan,
 };
 
 use super::dirs::{Dirs, SpareMaker};
+use super::image_cursor::ImageAsk;
+use super::log_cursor::LogAsk;
+use super::readers::{Ask, Readers};
+use super::recover::{Recovered, recover_again};
 use super::settings::StorageSettings;
 use super::snapshot_file::looks_valid;
 use super::{Disk, FileId, OpenMode};
@@ -19,9 +24,10 @@ use super::{Disk, FileId, OpenMode};
 pub struct Chores<D: Disk> {
     disk: D,
     dirs: Dirs,
-    preallocate_bytes: u64,
-    compression: Compression,
+    settings: StorageSettings,
     draft: Option<Draft>,
+    readers: Readers,
+    rebuilt: Option<Box<Recovered>>,
 }
 
 /// The snapshot that is being written.
@@ -38,9 +44,10 @@ impl<D: Disk> Chores<D> {
         Chores {
             disk,
             dirs: Dirs::new(settings),
-            preallocate_bytes: settings.preallocate_bytes,
-            compression: settings.compression,
+            settings: settings.clone(),
             draft: None,
+            readers: Readers::default(),
+            rebuilt: None,
         }
     }
 
@@ -65,9 +72,38 @@ impl<D: Disk> Chores<D> {
                 let (data, log) = (bytes(&self.dirs.snapshots), bytes(&self.dirs.logs));
                 events.push(StorageEvent::DirSizes { data, log });
             }
-            ChoreCommand::CloseReader { .. } => {}
-            other => unimplemented!("{other:?}"),
+            ChoreCommand::ProbeLog { reader, zxid } => {
+                self.ask(*reader, Ask::Probe(*zxid), events);
+            }
+            ChoreCommand::ReadLog { reader, after, bytes } => {
+                self.ask(*reader, Ask::Log(LogAsk::new(*after, *bytes)), events);
+            }
+            ChoreCommand::ReadSnapshot { reader, zxid, offset, bytes } => {
+                let ask = ImageAsk { zxid: *zxid, offset: *offset, bytes: *bytes };
+                self.ask(*reader, Ask::Image(ask), events);
+            }
+            ChoreCommand::CloseReader { reader } => self.readers.close(&mut self.disk, *reader),
+            ChoreCommand::Rebuild => match recover_again(&mut self.disk, &self.settings) {
+                Ok(recovered) => self.rebuilt = Some(Box::new(recovered)),
+                Err(fatal) => events.push(StorageEvent::Failed(fatal)),
+            },
         }
+    }
+
+    /// Somebody's answer is not complete: `go_on` is to be called when nothing else is to be done,
+    /// and between the commands.
+    pub fn is_busy(&self) -> bool {
+        self.readers.is_busy()
+    }
+
+    /// A slice of what was asked for.
+    pub fn go_on(&mut self, events: &mut Vec<StorageEvent>) {
+        self.readers.go_on(&mut self.disk, &self.dirs, events);
+    }
+
+    /// What `Rebuild` has found, once.
+    pub fn take_rebuilt(&mut self) -> Option<Recovered> {
+        self.rebuilt.take().map(|recovered| *recovered)
     }
 
     /// Makes the log file that the next roll will only have to rename. Java's patterns do not
@@ -83,6 +119,11 @@ impl<D: Disk> Chores<D> {
         &mut self.disk
     }
 
+    fn ask(&mut self, reader: ConnId, ask: Ask, events: &mut Vec<StorageEvent>) {
+        self.readers.ask(&mut self.disk, reader, ask, events);
+        self.go_on(events);
+    }
+
     fn try_spare(&mut self) -> io::Result<()> {
         match self.disk.open(&self.dirs.spare(), OpenMode::Read) {
             Ok(file) => {
@@ -94,7 +135,7 @@ impl<D: Disk> Chores<D> {
         }
         let draft = self.dirs.spare_draft(SpareMaker::Chores);
         let file = self.disk.open(&draft, OpenMode::Create)?;
-        let made = self.disk.allocate(file, self.preallocate_bytes);
+        let made = self.disk.allocate(file, self.settings.preallocate_bytes);
         let made = made.and_then(|()| self.disk.write_at(file, 0, &LOG_HEADER));
         let made = made.and_then(|()| self.disk.sync(file));
         self.disk.close(file);
@@ -109,7 +150,7 @@ impl<D: Disk> Chores<D> {
         assert!(self.draft.is_none(), "one snapshot at a time");
         match self.disk.open(&self.dirs.snapshot_draft(zxid), OpenMode::Create) {
             Ok(file) => {
-                let compressor = Compressor::new(self.compression);
+                let compressor = Compressor::new(self.settings.compression);
                 self.draft = Some(Draft { zxid, file, compressor, written: 0, synced: 0 });
             }
             Err(e) => events.push(StorageEvent::SnapshotFailed { zxid, reason: e.to_string() }),

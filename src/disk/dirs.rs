@@ -57,6 +57,11 @@ impl Dirs {
     pub fn mark(&self) -> PathBuf {
         self.logs.join(MARK_NAME)
     }
+
+    /// While it is there, this disk does not give back what it once held.
+    pub fn lost(&self) -> PathBuf {
+        self.snapshots.join(LOST_NAME)
+    }
 }
 
 /// Which thread makes a log file: each has its own draft.
@@ -71,6 +76,7 @@ pub const SPARE_DRAFT_OF_LOG: &str = ".zkd-next-log";
 pub const SPARE_DRAFT_OF_CHORES: &str = ".zkd-next-chores";
 pub const SNAPSHOT_DRAFT_PREFIX: &str = ".zkd-snapshot.";
 pub const MARK_NAME: &str = ".zkd-synced";
+pub const LOST_NAME: &str = ".zkd-lost";
 pub const SINCE_NAME: &str = ".zkd-since";
 /// What `zkServer.sh` writes, in the data directory itself.
 pub const JAVA_PID_FILE: &str = "zookeeper_server.pid";

@@ -18,11 +18,33 @@ use super::{Disk, OpenMode, read_small};
 /// What is done with each txn behind the snapshot, in order.
 pub type EachEntry<'a> = &'a mut dyn FnMut(Entry) -> Result<(), Fatal>;
 
+/// When the log is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Before anything is written: what a crash has left is put right.
+    AtStart,
+    /// While the threads run over it: nothing may be changed, nor has to be.
+    Again,
+}
+
 /// Reads every txn after `base` and returns the last zxid of the log, if it has one. When it
 /// returns, all that was read is on disk, and nothing follows it.
+#[cfg(test)]
 pub fn replay_logs<D: Disk>(
     disk: &mut D,
     dirs: &Dirs,
+    unsynced_bytes: u64,
+    base: Zxid,
+    each: EachEntry<'_>,
+) -> Result<Option<Zxid>, Fatal> {
+    read_logs(disk, dirs, Manner::AtStart, unsynced_bytes, base, each)
+}
+
+/// The same at any time.
+pub fn read_logs<D: Disk>(
+    disk: &mut D,
+    dirs: &Dirs,
+    manner: Manner,
     unsynced_bytes: u64,
     base: Zxid,
     each: EachEntry<'_>,
@@ -31,15 +53,28 @@ pub fn replay_logs<D: Disk>(
     let mut logs = list_logs(disk, dirs).map_err(unread)?;
     let mark = read_small(disk, &dirs.mark()).map_err(unread)?;
     let mark = mark.and_then(|bytes| SideMark::parse(&bytes));
-    trim(disk, dirs, unsynced_bytes, mark, &mut logs)?;
-    let mut replay = Replay { disk, dirs, unsynced_bytes, base, mark, last: None, each };
-    let logs = logs_from(&logs, base);
+    if manner == Manner::AtStart {
+        trim(disk, dirs, unsynced_bytes, mark, &mut logs)?;
+    }
+    let mut replay = Replay { disk, dirs, manner, unsynced_bytes, base, mark, last: None, each };
+    let logs = behind(logs_from(&logs, base), base);
     for (i, name) in logs.iter().enumerate() {
         replay.segment(*name, logs.get(i + 1).copied())?;
     }
     let last = replay.last;
-    disk.sync_dir(&dirs.logs).map_err(unread)?;
+    if manner == Manner::AtStart {
+        disk.sync_dir(&dirs.logs).map_err(unread)?;
+    }
     Ok(last)
+}
+
+/// Without the first file where the second one goes on behind `base`: behind a snapshot that came
+/// from another server, what lies before it is of no use, in whatever state.
+fn behind(logs: &[Zxid], base: Zxid) -> &[Zxid] {
+    match logs {
+        [_, second, ..] if base.0.checked_add(1) == Some(second.0) => &logs[1..],
+        _ => logs,
+    }
 }
 
 /// Removes the newest files as long as they hold no record: they were about to be begun when the
@@ -91,6 +126,7 @@ fn synced_end<D: Disk>(
 struct Replay<'a, D: Disk> {
     disk: &'a mut D,
     dirs: &'a Dirs,
+    manner: Manner,
     unsynced_bytes: u64,
     base: Zxid,
     mark: Option<SideMark>,
@@ -102,7 +138,8 @@ impl<D: Disk> Replay<'_, D> {
     fn segment(&mut self, name: Zxid, next: Option<Zxid>) -> Result<(), Fatal> {
         let path = self.dirs.log(name);
         let unread = |e: io::Error| fatal("read", &path, &e);
-        let mode = if next.is_none() { OpenMode::Write } else { OpenMode::Read };
+        let may_mend = self.manner == Manner::AtStart;
+        let mode = if next.is_none() && may_mend { OpenMode::Write } else { OpenMode::Read };
         let file = self.disk.open(&path, mode).map_err(unread)?;
         let mut reader = SegmentReader::new(self.disk, file).map_err(unread)?;
         let opening = reader.opening(self.disk).map_err(unread)?;
@@ -114,19 +151,22 @@ impl<D: Disk> Replay<'_, D> {
             Opening::Header => self.records(name, &mut reader)?,
             Opening::Missing | Opening::Foreign => None,
         };
-        let found = SegmentEnd {
-            end: reader.position(),
-            last,
-            clean: reader.is_clean_end(self.disk).map_err(unread)?,
-            furthest: reader.furthest(self.disk).map_err(unread)?,
-            synced,
-            next,
+        let clean = reader.is_clean_end(self.disk).map_err(unread)?;
+        let furthest = match clean {
+            true => None,
+            false => reader.furthest(self.disk).map_err(unread)?,
         };
-        let judged = match (opening, next) {
-            (Opening::Missing, _) => Verdict::Damage,
+        let end = reader.position();
+        let found = SegmentEnd { end, last, clean, furthest, synced, next };
+        let judged = match opening {
+            Opening::Missing => Verdict::Damage,
             _ => verdict(&found, self.unsynced_bytes),
         };
         match judged {
+            // Beside the log thread nothing can be torn.
+            Verdict::Torn if !may_mend => {
+                return Err(self.damaged(name, found.end, "is damaged"));
+            }
             Verdict::Damage => return Err(self.damaged(name, found.end, "is damaged")),
             Verdict::PassedOver => warn!(
                 "{} ends in a torn record at offset {}; the next file goes on from there",
@@ -139,6 +179,7 @@ impl<D: Disk> Replay<'_, D> {
             Verdict::Whole => {}
         }
         let kept = match next {
+            _ if !may_mend => Ok(()),
             Some(_) => self.disk.sync(file),
             None => self.settle(&mut reader, &found),
         };

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use log::{info, warn};
+use bytes::Bytes;
+use log::{error, info, warn};
 
 use crate::base::{Fatal, Ticket, Zxid};
 use crate::history::{
@@ -11,9 +12,9 @@ use crate::history::{
     StorageEvent, epoch_file_name, epoch_text,
 };
 
-use super::dirs::{Dirs, SpareMaker};
+use super::dirs::{Dirs, LOST_NAME, SpareMaker};
 use super::settings::StorageSettings;
-use super::truncate::{Cut, truncate};
+use super::truncate::{Cut, cut_above, remove_if_there, truncate};
 use super::{Disk, FileId, OpenMode, replace_small};
 
 /// Executes storage commands in their order over a disk; `sync` makes durable what was executed.
@@ -90,8 +91,13 @@ impl<D: Disk> LogWriter<D> {
                 }
             }
             StorageCommand::InstallSnapshot { zxid, .. } => self.install_snapshot(*zxid)?,
-            StorageCommand::ReplaceFiles { files, .. } if files.is_empty() => {}
-            other => unimplemented!("{other:?}"),
+            StorageCommand::CutAbove { ticket, zxid, sent } => {
+                let kept = self.cut_above(*zxid, sent)?;
+                events.push(StorageEvent::CutAt { ticket: *ticket, kept });
+            }
+            StorageCommand::MarkLost { .. } => self.mark_lost()?,
+            StorageCommand::ClearLost { .. } => self.clear_lost()?,
+            StorageCommand::ReplaceFiles { files, .. } => self.replace_files(files)?,
         }
         self.executed = command.ticket();
         Ok(())
@@ -249,17 +255,29 @@ impl<D: Disk> LogWriter<D> {
 
     /// Whether it was done: not where nothing could rebuild `zxid` afterwards.
     fn truncate(&mut self, zxid: Zxid) -> Result<bool, Fatal> {
+        self.end_segment()?;
+        match truncate(&mut self.disk, &self.dirs, zxid)? {
+            Cut::Done { last } => self.last = last,
+            Cut::Refused => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn cut_above(&mut self, zxid: Zxid, sent: &[Zxid]) -> Result<Zxid, Fatal> {
+        self.end_segment()?;
+        self.last = cut_above(&mut self.disk, &self.dirs, zxid, sent)?;
+        Ok(self.last)
+    }
+
+    /// Lets go of file and mark, for what they say may be cut. The next append begins a new file.
+    fn end_segment(&mut self) -> Result<(), Fatal> {
         self.sync_segment(true)?;
         self.retire();
         if let Some(file) = self.mark.file.take() {
             self.disk.close(file);
         }
         self.mark = Mark { file: None, segment: Zxid::NONE, end: 0, at_ns: 0 };
-        match truncate(&mut self.disk, &self.dirs, zxid)? {
-            Cut::Done { last } => self.last = last,
-            Cut::Refused => return Ok(false),
-        }
-        Ok(true)
+        Ok(())
     }
 
     fn install_snapshot(&mut self, zxid: Zxid) -> Result<(), Fatal> {
@@ -270,8 +288,56 @@ impl<D: Disk> LogWriter<D> {
         renamed.map_err(|e| fatal("give its name to", &path, &e))?;
         let synced = self.disk.sync_dir(&self.dirs.snapshots);
         synced.map_err(|e| unsynced("sync the directory of", &path, &e))?;
-        self.last = self.last.max(zxid);
+        if zxid > self.last {
+            // Another server's: what follows it does not follow what is in this file. In a file
+            // of its own it stays when purge takes what lies before the hole.
+            self.write_mark(1);
+            self.retire();
+            self.last = zxid;
+        }
         Ok(())
+    }
+
+    fn mark_lost(&mut self) -> Result<(), Fatal> {
+        let (dir, name) = (&self.dirs.snapshots, LOST_NAME);
+        let marked = replace_small(&mut self.disk, dir, name, LOST_TEXT.as_bytes());
+        marked.map_err(|e| fatal("write", &self.dirs.lost(), &e))
+    }
+
+    fn clear_lost(&mut self) -> Result<(), Fatal> {
+        // From then on this server says that it has what it was told, so it must.
+        self.sync_segment(true)?;
+        let removed = remove_if_there(&mut self.disk, &self.dirs.lost())
+            .and_then(|()| self.disk.sync_dir(&self.dirs.snapshots));
+        removed.map_err(|e| fatal("remove", &self.dirs.lost(), &e))
+    }
+
+    /// A failure is no reason to stop: where the configuration lies may be read-only, and Java goes
+    /// on too. What comes behind it in the list counts on it and is left alone.
+    fn replace_files(&mut self, files: &[(String, Option<Bytes>)]) -> Result<(), Fatal> {
+        // They say what is committed: it must be here, too.
+        self.sync_segment(true)?;
+        for (path, bytes) in files {
+            if let Err(e) = self.replace_file(Path::new(path), bytes.as_deref()) {
+                error!("cannot write {path}: {e}; it stays as it was");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn replace_file(&mut self, path: &Path, bytes: Option<&[u8]>) -> io::Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or(io::ErrorKind::InvalidInput)?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or(Path::new("."));
+        match bytes {
+            Some(bytes) => replace_small(&mut self.disk, dir, name, bytes),
+            None => {
+                remove_if_there(&mut self.disk, path)?;
+                self.disk.sync_dir(dir)
+            }
+        }
     }
 
     fn warn_if_slow(&mut self, took_ms: u64) {
@@ -349,6 +415,10 @@ pub(super) fn fatal(what: &str, path: &Path, error: &io::Error) -> Fatal {
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+/// What an operator finds who looks for the reason.
+const LOST_TEXT: &str = "This server could not give back what it once held. It votes for nobody \
+                         until a leader has sent it everything.\n";
 
 /// Java extends a log file when less than this is left, and so do we.
 const END_MARGIN_BYTES: u64 = 4096;

@@ -15,24 +15,31 @@ mod crash_tests;
 mod dirs;
 #[cfg(test)]
 mod edge_tests;
+mod epochs;
 mod fault;
 #[cfg(test)]
 mod hanging_tests;
+mod image_cursor;
 mod java;
 mod listing;
+mod log_cursor;
+mod log_index;
 mod log_recovery;
 mod log_writer;
 #[cfg(test)]
 mod mem_disk;
 mod prepare;
+mod readers;
 mod real;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
+mod replay;
 mod segment;
 mod settings;
 mod since;
 mod snapshot_file;
+mod stretch;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -1,7 +1,6 @@
 //! From two directories to the state they hold: Java's rules of choosing a snapshot, the log
 //! behind it, and everything synced before it is believed.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
@@ -9,18 +8,21 @@ use log::{info, warn};
 
 use crate::base::{Fatal, Zxid};
 use crate::history::{
-    Compression, EpochFile, SnapshotItem, SnapshotTrailers, SnapshotWriter, epoch_file_name,
-    parse_epoch,
+    Compression, SnapshotItem, SnapshotTrailers, SnapshotWriter, parse_log_name,
+    parse_snapshot_name,
 };
-use crate::proto::{DIGEST_VERSION, Entry};
-use crate::state::{Applied, Mode, NodeStat, State, StateLoader};
+use crate::proto::Entry;
+use crate::state::{NodeStat, State, StateLoader};
+use crate::zab::Continuity;
 
 use super::dirs::Dirs;
+use super::epochs::EpochFiles;
 use super::listing::{list_logs, list_snapshots};
-use super::log_recovery::replay_logs;
+use super::log_recovery::{Manner, read_logs};
 use super::log_writer::{fatal, unsynced};
+use super::replay::Replay;
 use super::settings::StorageSettings;
-use super::snapshot_file::{looks_valid, read_snapshot};
+use super::snapshot_file::{looks_valid, read_snapshot, sync_file};
 use super::truncate::remove_if_there;
 use super::{Disk, OpenMode, prepare, read_small};
 
@@ -32,6 +34,8 @@ pub struct Recovered {
     pub last_logged: Zxid,
     /// The snapshot that the state was rebuilt from.
     pub snapshot_zxid: Zxid,
+    /// The highest zxid of any record or snapshot that lies there, of use or not.
+    pub on_disk: Zxid,
     /// Up to here txns are applied by the tolerant rules: the snapshot was taken while they were
     /// applied. Nothing of the tail may be in an own snapshot before this is passed.
     pub replay_until: Zxid,
@@ -40,8 +44,9 @@ pub struct Recovered {
     pub current_epoch: i64,
     /// There was no database and a fresh one has been made.
     pub created: bool,
-    /// There is no database and its absence is no proof that there never was one: this server
-    /// votes for nobody until a leader has told it everything.
+    /// This disk does not give back what it once held: it was marked so, or there is no database
+    /// and its absence is no proof that there never was one, or what led to the end of the log is
+    /// gone. This server votes for nobody until a leader has told it everything.
     pub is_lost: bool,
     /// Txns that the log has behind the snapshot.
     pub txns_behind: u64,
@@ -56,21 +61,78 @@ pub fn recover<D: Disk>(disk: &mut D, settings: &StorageSettings) -> Result<Reco
     let dirs = Dirs::new(settings);
     prepare::prepare_dirs(disk, settings, &dirs)?;
     prepare::remove_drafts(disk, &dirs)?;
-    let initialize = dirs.log_parent.join("initialize");
-    let chosen = choose_snapshot(disk, &dirs, settings)?;
-    let trusts_empty = take_initialize(disk, &initialize)? || settings.autocreate_db;
-    let Some(chosen) = chosen else {
-        let logs = list_logs(disk, &dirs).map_err(|e| fatal("read", &dirs.logs, &e))?;
-        return match (logs.is_empty(), trusts_empty) {
-            (false, _) => without_snapshot(disk, settings, &dirs),
-            (true, true) => fresh(disk, settings, &dirs),
-            (true, false) => {
-                warn!("Unexpected empty data tree, setting zxid to -1");
-                if settings.is_alone { fresh(disk, settings, &dirs) } else { Ok(lost(settings)) }
-            }
-        };
+    load(disk, settings, &dirs, Manner::AtStart)
+}
+
+/// The same once more, while the threads run over the directories: nothing is handed over to the
+/// log thread, so what it left there is whole and on disk, and is only read.
+pub fn recover_again<D: Disk>(
+    disk: &mut D,
+    settings: &StorageSettings,
+) -> Result<Recovered, Fatal> {
+    load(disk, settings, &Dirs::new(settings), Manner::Again)
+}
+
+fn load<D: Disk>(
+    disk: &mut D,
+    settings: &StorageSettings,
+    dirs: &Dirs,
+    manner: Manner,
+) -> Result<Recovered, Fatal> {
+    let mark = read_small(disk, &dirs.lost()).map_err(|e| fatal("read", &dirs.lost(), &e))?;
+    let is_marked = mark.is_some();
+    let files = EpochFiles::read(disk, dirs)?;
+    let had_history = !settings.is_alone && (is_marked || files.tell_of_history());
+    let mut recovered = match history(disk, settings, dirs, manner, had_history) {
+        Err(Fatal::LogDamaged(reason)) if is_marked => {
+            warn!("{reason}");
+            lost(settings)
+        }
+        found => found?,
     };
-    behind_snapshot(disk, settings, &dirs, chosen)
+    recovered.is_lost |= is_marked;
+    let epochs = files.judge(settings, recovered.last_logged)?;
+    if manner == Manner::AtStart && !settings.is_alone && !recovered.is_lost {
+        files.complete(disk, dirs, epochs)?;
+    }
+    let named = highest_named(disk, dirs).map_err(|e| fatal("read", &dirs.snapshots, &e))?;
+    recovered.on_disk = named.max(recovered.last_logged);
+    (recovered.accepted_epoch, recovered.current_epoch) = (epochs.accepted, epochs.current);
+    Ok(recovered)
+}
+
+/// `had_history`: there was one here, so an empty directory is no beginning.
+fn history<D: Disk>(
+    disk: &mut D,
+    settings: &StorageSettings,
+    dirs: &Dirs,
+    manner: Manner,
+    had_history: bool,
+) -> Result<Recovered, Fatal> {
+    let chosen = choose_snapshot(disk, dirs, settings)?;
+    let initialize = dirs.log_parent.join("initialize");
+    let is_told = manner == Manner::AtStart && take_initialize(disk, &initialize)?;
+    if let Some(chosen) = chosen {
+        return behind_snapshot(disk, settings, dirs, manner, chosen);
+    }
+    let logs = list_logs(disk, dirs).map_err(|e| fatal("read", &dirs.logs, &e))?;
+    if !logs.is_empty() {
+        return without_snapshot(disk, settings, dirs, manner);
+    }
+    if is_told || settings.autocreate_db && !had_history {
+        return fresh(disk, settings, dirs);
+    }
+    warn!("Unexpected empty data tree, setting zxid to -1");
+    if settings.is_alone { fresh(disk, settings, dirs) } else { Ok(lost(settings)) }
+}
+
+/// What names of files say, whatever is in them.
+fn highest_named<D: Disk>(disk: &mut D, dirs: &Dirs) -> io::Result<Zxid> {
+    let snapshots = disk.list(&dirs.snapshots)?;
+    let snapshots = snapshots.iter().filter_map(|file| Some(parse_snapshot_name(&file.name)?.0));
+    let logs = disk.list(&dirs.logs)?;
+    let logs = logs.iter().filter_map(|file| parse_log_name(&file.name));
+    Ok(snapshots.chain(logs).max().unwrap_or_default())
 }
 
 /// A snapshot that was read to its last seal.
@@ -78,6 +140,8 @@ struct Chosen {
     zxid: Zxid,
     state: State,
     trailers: SnapshotTrailers,
+    /// Later ones that were whole once and cannot be read any more.
+    broken: Vec<Zxid>,
 }
 
 impl Chosen {
@@ -98,35 +162,37 @@ fn choose_snapshot<D: Disk>(
     settings: &StorageSettings,
 ) -> Result<Option<Chosen>, Fatal> {
     let unread = |e: io::Error| fatal("read", &dirs.snapshots, &e);
-    let mut tried = 0;
+    let mut broken = Vec::new();
     for (zxid, form, name) in list_snapshots(disk, dirs).map_err(unread)? {
         let path = dirs.snapshots.join(&name);
         if !looks_valid(disk, &path, form).map_err(unread)? {
             info!("Invalid snapshot {}", path.display());
             continue;
         }
-        if tried == SNAPSHOTS_TRIED {
+        if broken.len() == SNAPSHOTS_TRIED {
             break;
         }
-        tried += 1;
         info!("Reading snapshot {}", path.display());
-        match load(disk, &path, zxid, form, settings) {
+        match load_snapshot(disk, &path, zxid, form, settings) {
             Ok((state, trailers)) => {
                 let synced = sync_file(disk, &path).and_then(|()| disk.sync_dir(&dirs.snapshots));
                 synced.map_err(|e| unsynced("sync", &path, &e))?;
-                return Ok(Some(Chosen { zxid, state, trailers }));
+                return Ok(Some(Chosen { zxid, state, trailers, broken }));
             }
-            Err(reason) => warn!("problem reading snap file {}: {reason}", path.display()),
+            Err(reason) => {
+                warn!("problem reading snap file {}: {reason}", path.display());
+                broken.push(zxid);
+            }
         }
     }
-    if tried > 0 {
+    if !broken.is_empty() {
         let text = format!("Not able to find valid snapshots in {}", dirs.snapshots.display());
         return Err(Fatal::LogDamaged(text));
     }
     Ok(None)
 }
 
-fn load<D: Disk>(
+fn load_snapshot<D: Disk>(
     disk: &mut D,
     path: &Path,
     zxid: Zxid,
@@ -174,22 +240,34 @@ fn behind_snapshot<D: Disk>(
     disk: &mut D,
     settings: &StorageSettings,
     dirs: &Dirs,
+    manner: Manner,
     chosen: Chosen,
 ) -> Result<Recovered, Fatal> {
     let (snapshot_zxid, replay_until) = (chosen.zxid, chosen.replay_until());
-    let digest = chosen.trailers.digest;
+    let (digest, broken) = (chosen.trailers.digest, chosen.broken);
     let mut replay = Replay::new(chosen.state, settings, replay_until, digest);
     replay.compare_snapshot();
-    let mut txns_behind = 0;
-    let last = replay_logs(disk, dirs, settings.unsynced_bytes, snapshot_zxid, &mut |entry| {
+    let (mut txns_behind, mut before, mut is_lost) = (0, snapshot_zxid, false);
+    let unsynced = settings.unsynced_bytes;
+    let last = read_logs(disk, dirs, manner, unsynced, snapshot_zxid, &mut |entry: Entry| {
+        let zxid = entry.header.zxid;
         txns_behind += 1;
+        // Numbers that are left out are no hole, unless it is a snapshot that went over it.
+        let is_next = Continuity::of(before, zxid) == Continuity::Next;
+        is_lost |= !is_next && broken.iter().any(|broken| before < *broken && *broken < zxid);
+        before = zxid;
         replay.take(entry);
         Ok(())
     })?;
-    if replay.held.is_empty() {
-        replay.settle(); // otherwise the digests of what is held back tell
-    }
     let last_logged = last.map_or(snapshot_zxid, |last| last.max(snapshot_zxid));
+    is_lost |= broken.iter().any(|broken| *broken > last_logged);
+    if is_lost {
+        warn!(
+            "What the log has does not lead to all that a snapshot held which cannot be read: \
+             txns are missing"
+        );
+    }
+    let rebuilt = replay.finish();
     if let Some((zxid, _)) = digest.filter(|(zxid, _)| *zxid > last_logged) {
         warn!(
             "Highest txn zxid 0x{last_logged:x} is not covering the snapshot digest zxid \
@@ -203,20 +281,16 @@ fn behind_snapshot<D: Disk>(
             dirs.logs.display()
         )));
     }
-    let (accepted_epoch, current_epoch) = epochs(disk, dirs, last_logged)?;
     Ok(Recovered {
-        state: replay.state,
-        tail: replay.held.into(),
-        mismatches: replay.mismatches,
+        tail: rebuilt.tail,
+        mismatches: rebuilt.mismatches,
         last_logged,
         snapshot_zxid,
         replay_until: replay_until.min(last_logged),
-        accepted_epoch,
-        current_epoch,
-        created: false,
-        is_lost: false,
+        // Alone, nobody could bring back what is missing.
+        is_lost: is_lost && !settings.is_alone,
         txns_behind,
-        wants_snapshot: false,
+        ..lost_with(rebuilt.state)
     })
 }
 
@@ -225,6 +299,7 @@ fn without_snapshot<D: Disk>(
     disk: &mut D,
     settings: &StorageSettings,
     dirs: &Dirs,
+    manner: Manner,
 ) -> Result<Recovered, Fatal> {
     let words = "No snapshot found, but there are log entries. ";
     if !settings.trust_empty_snapshot {
@@ -236,9 +311,9 @@ fn without_snapshot<D: Disk>(
     }
     warn!("{words}This should only be allowed during upgrading.");
     let state = State::new(&settings.state);
-    let chosen = Chosen { zxid: Zxid::ZERO, state, trailers: SnapshotTrailers::default() };
-    let trailers = SnapshotTrailers { last_processed: Some(Zxid::ZERO), ..chosen.trailers };
-    let recovered = behind_snapshot(disk, settings, dirs, Chosen { trailers, ..chosen })?;
+    let trailers = SnapshotTrailers { digest: None, last_processed: Some(Zxid::ZERO) };
+    let chosen = Chosen { zxid: Zxid::ZERO, state, trailers, broken: Vec::new() };
+    let recovered = behind_snapshot(disk, settings, dirs, manner, chosen)?;
     Ok(Recovered { wants_snapshot: true, ..recovered })
 }
 
@@ -276,6 +351,7 @@ fn lost_with(state: State) -> Recovered {
         tail: Vec::new(),
         mismatches: 0,
         last_logged: Zxid::ZERO,
+        on_disk: Zxid::ZERO,
         snapshot_zxid: Zxid::ZERO,
         replay_until: Zxid::ZERO,
         accepted_epoch: 0,
@@ -287,134 +363,6 @@ fn lost_with(state: State) -> Recovered {
     }
 }
 
-/// Applies what is read, but holds the end of the last epoch back.
-struct Replay {
-    state: State,
-    held: VecDeque<Entry>,
-    hold_back: usize,
-    replay_until: Zxid,
-    snapshot_digest: Option<(Zxid, u64)>,
-    /// The snapshot's digest was not the tree's; the next txn's tells what that means.
-    doubt: Option<Mismatch>,
-    compares: bool,
-    mismatches: u64,
-    applied: Applied,
-}
-
-#[derive(Clone, Copy)]
-struct Mismatch {
-    zxid: Zxid,
-    expected: u64,
-    actual: u64,
-}
-
-impl Replay {
-    fn new(
-        state: State,
-        settings: &StorageSettings,
-        replay_until: Zxid,
-        snapshot_digest: Option<(Zxid, u64)>,
-    ) -> Replay {
-        Replay {
-            state,
-            held: VecDeque::new(),
-            hold_back: settings.hold_back,
-            replay_until,
-            snapshot_digest: snapshot_digest.filter(|(zxid, _)| *zxid > Zxid::ZERO),
-            doubt: None,
-            compares: settings.state.digest,
-            mismatches: 0,
-            applied: Applied::default(),
-        }
-    }
-
-    fn take(&mut self, entry: Entry) {
-        let epoch = entry.header.zxid.epoch();
-        self.held.push_back(entry);
-        while let Some(first) = self.held.front()
-            && (self.held.len() > self.hold_back || first.header.zxid.epoch() != epoch)
-            && let Some(entry) = self.held.pop_front()
-        {
-            self.apply(&entry);
-        }
-    }
-
-    fn apply(&mut self, entry: &Entry) {
-        let zxid = entry.header.zxid;
-        let mode = if zxid <= self.replay_until { Mode::Replay } else { Mode::Exact };
-        self.state.apply(&entry.header, &entry.txn, mode, &mut self.applied);
-        if let Some(digest) = entry.digest.filter(|digest| digest.version == DIGEST_VERSION) {
-            self.compare(zxid, digest.tree, mode);
-        }
-        self.compare_snapshot();
-    }
-
-    fn compare(&mut self, zxid: Zxid, expected: u64, mode: Mode) {
-        let actual = self.state.digest();
-        if !self.compares {
-            return;
-        }
-        if expected == actual {
-            if let Some(doubt) = self.doubt.take() {
-                info!(
-                    "The snapshot held a part of what followed its digest's txn 0x{:x}; at txn \
-                     0x{zxid:x} the digests agree",
-                    doubt.zxid
-                );
-            }
-        } else if mode == Mode::Exact {
-            self.settle();
-            self.report(Mismatch { zxid, expected, actual });
-        }
-    }
-
-    /// The snapshot's own digest should hold once its last txn has been applied. Java asks for
-    /// that txn's zxid when its walk is done, and applies the next one meanwhile: the snapshot may
-    /// hold a part of this. It is no fault where the tree has that txn's digest afterwards.
-    fn compare_snapshot(&mut self) {
-        if let Some((zxid, expected)) = self.snapshot_digest
-            && self.compares
-            && zxid == self.state.last_zxid()
-        {
-            self.snapshot_digest = None;
-            let actual = self.state.digest();
-            self.doubt = (expected != actual).then_some(Mismatch { zxid, expected, actual });
-        }
-    }
-
-    /// Nothing explains a difference that is still in doubt.
-    fn settle(&mut self) {
-        if let Some(doubt) = self.doubt.take() {
-            self.report(doubt);
-        }
-    }
-
-    /// Never fatal, as in Java; one line and a count, for one difference makes all after it differ.
-    fn report(&mut self, mismatch: Mismatch) {
-        self.mismatches += 1;
-        if self.mismatches == 1 {
-            let Mismatch { zxid, expected, actual } = mismatch;
-            warn!(
-                "First digest mismatch on txn: 0x{zxid:x}, expected digest is {expected:x}, \
-                 actual digest is {actual:x}"
-            );
-        }
-    }
-}
-
-/// The epoch files, synced before they are believed.
-fn epochs<D: Disk>(disk: &mut D, dirs: &Dirs, last: Zxid) -> Result<(i64, i64), Fatal> {
-    let mut read = |which: EpochFile| {
-        let path = dirs.snapshots.join(epoch_file_name(which));
-        let bytes = read_small(disk, &path).map_err(|e| fatal("read", &path, &e))?;
-        let Some(bytes) = bytes else { return Ok(i64::from(last.epoch())) };
-        sync_file(disk, &path).map_err(|e| unsynced("sync", &path, &e))?;
-        let text = format!("{} does not hold a number", path.display());
-        parse_epoch(&bytes).ok_or(Fatal::DataDir(text))
-    };
-    Ok((read(EpochFile::Accepted)?, read(EpochFile::Current)?))
-}
-
 /// Whether the operator's one-shot marker was there; it is gone now.
 fn take_initialize<D: Disk>(disk: &mut D, path: &Path) -> Result<bool, Fatal> {
     let unread = |e: io::Error| fatal("remove", path, &e);
@@ -424,13 +372,6 @@ fn take_initialize<D: Disk>(disk: &mut D, path: &Path) -> Result<bool, Fatal> {
         remove_if_there(disk, path).map_err(unread)?;
     }
     Ok(there)
-}
-
-fn sync_file<D: Disk>(disk: &mut D, path: &Path) -> io::Result<()> {
-    let file = disk.open(path, OpenMode::Read)?;
-    let synced = disk.sync(file);
-    disk.close(file);
-    synced
 }
 
 fn write_durably<D: Disk>(disk: &mut D, dirs: &Dirs, path: &Path, bytes: &[u8]) -> io::Result<()> {

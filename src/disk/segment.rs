@@ -31,14 +31,24 @@ pub struct SegmentReader {
     pub bytes: u64,
     window: Vec<u8>,
     window_at: u64,
+    window_bytes: usize,
     at: u64,
 }
 
 impl SegmentReader {
     pub fn new<D: Disk>(disk: &mut D, file: FileId) -> io::Result<SegmentReader> {
+        SegmentReader::reading_from(disk, file, LOG_HEADER_BYTES as u64, WINDOW_BYTES)
+    }
+
+    /// Goes on where a record begins, reading so many bytes at once.
+    pub fn reading_from<D: Disk>(
+        disk: &mut D,
+        file: FileId,
+        at: u64,
+        window_bytes: usize,
+    ) -> io::Result<SegmentReader> {
         let bytes = disk.len(file)?;
-        let at = LOG_HEADER_BYTES as u64;
-        Ok(SegmentReader { file, bytes, window: Vec::new(), window_at: at, at })
+        Ok(SegmentReader { file, bytes, window: Vec::new(), window_at: at, window_bytes, at })
     }
 
     pub fn opening<D: Disk>(&mut self, disk: &mut D) -> io::Result<Opening> {
@@ -87,7 +97,7 @@ impl SegmentReader {
     }
 
     fn fill<D: Disk>(&mut self, disk: &mut D, wanted: usize) -> io::Result<()> {
-        let room = (self.bytes - self.at).min(wanted.max(WINDOW_BYTES) as u64) as usize;
+        let room = (self.bytes - self.at).min(wanted.max(self.window_bytes) as u64) as usize;
         self.window.resize(room, 0);
         self.window_at = self.at;
         let read = disk.read_at(self.file, self.at, &mut self.window)?;

@@ -74,6 +74,14 @@ fn read_open<D: Disk>(
     }
 }
 
+/// What was written to a file is on disk.
+pub fn sync_file<D: Disk>(disk: &mut D, path: &Path) -> io::Result<()> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let synced = disk.sync(file);
+    disk.close(file);
+    synced
+}
+
 /// Whether a snapshot can be read from its first byte to its last seal.
 pub fn is_whole<D: Disk>(disk: &mut D, path: &Path, form: Compression) -> bool {
     read_snapshot(disk, path, form, &mut |_| Ok(())).is_ok()

@@ -18,6 +18,7 @@ use super::Disk;
 use super::chores::Chores;
 use super::log_writer::LogWriter;
 use super::real::RealDisk;
+use super::recover::Recovered;
 use super::settings::StorageSettings;
 
 /// The two threads of storage. What they report is polled; `wake` is called when there is some.
@@ -31,6 +32,7 @@ struct Shared {
     log: Queue<StorageCommand>,
     chores: Queue<Chore>,
     events: Mutex<Vec<StorageEvent>>,
+    rebuilt: Mutex<Option<Box<Recovered>>>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -78,6 +80,7 @@ impl StorageThreads {
             log: Queue::default(),
             chores: Queue::default(),
             events: Mutex::default(),
+            rebuilt: Mutex::default(),
             wake: Box::new(wake),
         });
         let writer = LogWriter::new(log_disk, settings, last);
@@ -113,6 +116,11 @@ impl StorageThreads {
         out.append(&mut lock(&self.shared.events));
     }
 
+    /// What the last `Rebuild` has found, once.
+    pub fn poll_rebuilt(&self) -> Option<Recovered> {
+        lock(&self.shared.rebuilt).take().map(|recovered| *recovered)
+    }
+
     /// Lets the log thread finish its queue and the chore thread its slice, then ends both.
     pub fn finish(self) {
         self.shared.log.close();
@@ -138,6 +146,11 @@ impl Shared {
             lock(&self.events).append(events);
             (self.wake)();
         }
+    }
+
+    fn hand_over(&self, rebuilt: Recovered) {
+        *lock(&self.rebuilt) = Some(Box::new(rebuilt));
+        (self.wake)();
     }
 }
 
@@ -181,8 +194,15 @@ fn run_chores<D: Disk>(
             Chore::MakeSpare => chores.make_spare(),
             Chore::Errands => {}
         }
+        chores.go_on(&mut events);
         shared.report(&mut events);
+        if let Some(rebuilt) = chores.take_rebuilt() {
+            shared.hand_over(rebuilt);
+        }
         again = errands();
+        if chores.is_busy() {
+            again = Some(Duration::ZERO);
+        }
     }
 }
 

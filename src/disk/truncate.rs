@@ -1,7 +1,16 @@
-//! Takes back the end of a history: first what would bring it back, then the records themselves.
+//! Takes back the end of a history: first the records, then the snapshots that say more.
+//!
+//! The records go first. A snapshot that another server sent has a hole in the log beneath it:
+//! were it removed while the records behind it are there, these would pass for what comes behind
+//! the hole's other side. While they go, the history ends where the newest snapshot does, and
+//! when that goes, where the next one and its log do.
+
+use std::io;
+use std::path::Path;
 
 use crate::base::{Fatal, Zxid};
-use crate::history::{LOG_HEADER_BYTES, log_name, record_zxid};
+use crate::history::{Compression, LOG_HEADER_BYTES, log_name, record_zxid};
+use crate::zab::Continuity;
 
 use super::dirs::Dirs;
 use super::listing::{list_logs, list_snapshots, logs_from};
@@ -20,78 +29,134 @@ pub enum Cut {
     Refused,
 }
 
-/// Where a log file is to end.
+/// Where a history is to end.
+struct End {
+    /// The last record that stays, or what came before it.
+    last: Zxid,
+    /// The first record that goes; none where all stay.
+    cut: Option<CutPoint>,
+}
+
 struct CutPoint {
     segment: Zxid,
     at: u64,
 }
 
+/// Whether a record stays, after the last one that does.
+type Keeps<'a> = &'a mut dyn FnMut(Zxid, Zxid) -> bool;
+
 /// Ends the history after `zxid`. At each point of it a crash leaves a history that ends there or
-/// later, without a gap.
+/// later, without a gap. Nobody has a record of an epoch's beginning: where that is named, the
+/// history ends with what comes before it.
 pub fn truncate<D: Disk>(disk: &mut D, dirs: &Dirs, zxid: Zxid) -> Result<Cut, Fatal> {
-    let io = |e: std::io::Error| fatal("truncate the log in", &dirs.logs, &e);
+    let io = |e: io::Error| fatal("truncate the log in", &dirs.logs, &e);
     let snapshots = list_snapshots(disk, dirs).map_err(io)?;
-    let base = snapshots
-        .iter()
-        .find(|(at, form, name)| *at <= zxid && is_whole(disk, &dirs.snapshots.join(name), *form));
+    let mut broken = Vec::new();
+    let base = snapshots.iter().filter(|(at, _, _)| *at <= zxid).find(|(at, form, name)| {
+        let is_whole = is_whole(disk, &dirs.snapshots.join(name), *form);
+        if !is_whole {
+            broken.push(*at);
+        }
+        is_whole
+    });
     let Some((base, _, _)) = base else { return Ok(Cut::Refused) };
     let logs = list_logs(disk, dirs).map_err(io)?;
-    let Some(point) = cut_point(disk, dirs, &logs, zxid, *base == zxid).map_err(io)? else {
+    let mut is_led_up_to = true;
+    let end = find_end(disk, dirs, &logs, *base, &mut |last, at| {
+        let stays = at <= zxid;
+        if stays && Continuity::of(last, at) != Continuity::Next {
+            // Numbers that are left out are no hole, unless a snapshot lay there.
+            is_led_up_to &= !broken.iter().any(|broken| last < *broken && *broken < at);
+        }
+        stays
+    })
+    .map_err(io)?;
+    let is_there = end.last == zxid || zxid.counter() == 0;
+    if !is_there || !is_led_up_to || broken.iter().any(|broken| *broken > end.last) {
         return Ok(Cut::Refused);
-    };
-    // A mark above the cut would call the new end damage.
-    remove_if_there(disk, &dirs.mark()).map_err(io)?;
-    disk.sync_dir(&dirs.logs).map_err(io)?;
-    for (_, _, name) in snapshots.iter().filter(|(at, _, _)| *at > zxid) {
-        disk.remove(&dirs.snapshots.join(name)).map_err(io)?;
     }
-    disk.sync_dir(&dirs.snapshots).map_err(io)?;
-    let doomed = logs.iter().rev().filter(|first| **first > point.segment);
-    for first in doomed {
-        disk.remove(&dirs.logs.join(log_name(*first))).map_err(io)?;
-    }
-    disk.sync_dir(&dirs.logs).map_err(io)?;
-    cut(disk, dirs, &point).map_err(io)?;
-    Ok(Cut::Done { last: zxid })
+    cut_log(disk, dirs, &logs, end.cut.as_ref()).map_err(io)?;
+    remove_snapshots(disk, dirs, &snapshots, zxid).map_err(io)?;
+    Ok(Cut::Done { last: end.last })
 }
 
-/// Behind the record of `zxid`. `is_base`: a snapshot says all of it, a record is not needed.
-fn cut_point<D: Disk>(
+/// Removes what lies above `zxid`, a snapshot's or the log's, but for the records that are the
+/// next of `sent`: where the log ends then. At each point of it a crash leaves a history that
+/// ends with the snapshot of `zxid` and those records, or one that was there before, without a
+/// gap.
+pub fn cut_above<D: Disk>(
+    disk: &mut D,
+    dirs: &Dirs,
+    zxid: Zxid,
+    sent: &[Zxid],
+) -> Result<Zxid, Fatal> {
+    let io = |e: io::Error| fatal("cut the log in", &dirs.logs, &e);
+    let snapshots = list_snapshots(disk, dirs).map_err(io)?;
+    let logs = list_logs(disk, dirs).map_err(io)?;
+    let mut sent = sent.iter();
+    let end = find_end(disk, dirs, &logs, zxid, &mut |_, at| sent.next() == Some(&at));
+    let end = end.map_err(io)?;
+    cut_log(disk, dirs, &logs, end.cut.as_ref()).map_err(io)?;
+    remove_snapshots(disk, dirs, &snapshots, zxid).map_err(io)?;
+    Ok(end.last)
+}
+
+/// Goes through the records behind `from` up to the first one that does not stay.
+fn find_end<D: Disk>(
     disk: &mut D,
     dirs: &Dirs,
     logs: &[Zxid],
-    zxid: Zxid,
-    is_base: bool,
-) -> std::io::Result<Option<CutPoint>> {
-    let Some(name) = logs_from(logs, zxid).first().copied() else {
-        return Ok(is_base.then_some(CutPoint { segment: Zxid::NONE, at: 0 }));
-    };
-    if name > zxid {
-        return Ok(is_base.then_some(CutPoint { segment: Zxid::NONE, at: 0 }));
-    }
-    let file = disk.open(&dirs.log(name), OpenMode::Read)?;
-    let mut reader = SegmentReader::new(disk, file)?;
-    let mut at = LOG_HEADER_BYTES as u64;
-    let mut found = is_base;
-    if reader.opening(disk)? == Opening::Header {
-        while let Some((entry, place)) = reader.next_record(disk)? {
-            match record_zxid(entry) {
-                Some(here) if here <= zxid => {
-                    found |= here == zxid;
-                    at = place.end;
-                }
-                _ => break,
-            }
+    from: Zxid,
+    keeps: Keeps<'_>,
+) -> io::Result<End> {
+    let mut last = from;
+    for segment in logs_from(logs, from) {
+        let file = disk.open(&dirs.log(*segment), OpenMode::Read)?;
+        let mut reader = SegmentReader::new(disk, file)?;
+        let at = first_to_go(disk, &mut reader, &mut last, keeps);
+        disk.close(file);
+        if let Some(at) = at? {
+            return Ok(End { last, cut: Some(CutPoint { segment: *segment, at }) });
         }
     }
-    disk.close(file);
-    Ok(found.then_some(CutPoint { segment: name, at }))
+    Ok(End { last, cut: None })
 }
 
-fn cut<D: Disk>(disk: &mut D, dirs: &Dirs, point: &CutPoint) -> std::io::Result<()> {
-    if point.segment == Zxid::NONE {
-        return Ok(());
+/// Where in a file the first record begins that does not stay.
+fn first_to_go<D: Disk>(
+    disk: &mut D,
+    reader: &mut SegmentReader,
+    last: &mut Zxid,
+    keeps: Keeps<'_>,
+) -> io::Result<Option<u64>> {
+    if reader.opening(disk)? != Opening::Header {
+        return Ok(None);
     }
+    while let Some((entry, place)) = reader.next_record(disk)? {
+        match record_zxid(entry) {
+            // Java's own histories hold txns twice.
+            Some(zxid) if zxid <= *last => {}
+            Some(zxid) if keeps(*last, zxid) => *last = zxid,
+            _ => return Ok(Some(place.start)),
+        }
+    }
+    Ok(None)
+}
+
+fn cut_log<D: Disk>(
+    disk: &mut D,
+    dirs: &Dirs,
+    logs: &[Zxid],
+    point: Option<&CutPoint>,
+) -> io::Result<()> {
+    // A mark above the cut would call the new end damage.
+    remove_if_there(disk, &dirs.mark())?;
+    disk.sync_dir(&dirs.logs)?;
+    let Some(point) = point else { return Ok(()) };
+    for first in logs.iter().rev().filter(|first| **first > point.segment) {
+        disk.remove(&dirs.logs.join(log_name(*first)))?;
+    }
+    disk.sync_dir(&dirs.logs)?;
     let path = dirs.log(point.segment);
     // A log file without a record is never left behind.
     if point.at == LOG_HEADER_BYTES as u64 {
@@ -104,9 +169,22 @@ fn cut<D: Disk>(disk: &mut D, dirs: &Dirs, point: &CutPoint) -> std::io::Result<
     cut
 }
 
-pub fn remove_if_there<D: Disk>(disk: &mut D, path: &std::path::Path) -> std::io::Result<()> {
+/// Those above `zxid`, the newest first: each that is left has the log that it had.
+fn remove_snapshots<D: Disk>(
+    disk: &mut D,
+    dirs: &Dirs,
+    snapshots: &[(Zxid, Compression, String)],
+    zxid: Zxid,
+) -> io::Result<()> {
+    for (_, _, name) in snapshots.iter().filter(|(at, _, _)| *at > zxid) {
+        disk.remove(&dirs.snapshots.join(name))?;
+    }
+    disk.sync_dir(&dirs.snapshots)
+}
+
+pub fn remove_if_there<D: Disk>(disk: &mut D, path: &Path) -> io::Result<()> {
     match disk.remove(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
 }

@@ -121,7 +121,7 @@ impl Machine {
         let last = recovered.last_logged;
         let log = LogWriter::new(disk, &self.settings, last);
         let chores = Chores::new(SimDisk::new(&self.files), &self.settings);
-        self.threads.start(self.lives, log, chores, &self.settings);
+        self.threads.start(self.lives, log, chores);
         let mut start = start_of(recovered, kept_ms);
         if self.breakage == Breakage::VoteAboveDisk && start.last_logged.counter() > 0 {
             start.last_logged = start.last_logged.next();

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use zkd::base::{Instant, Rng};
-use zkd::disk::{Chores, LogWriter, Recovered, StorageSettings, recover};
+use zkd::disk::{Chores, LogWriter, Recovered};
 use zkd::history::{
     ChoreCommand, EpochFile, StorageCommand, StorageEvent, epoch_file_name, epoch_text,
 };
@@ -29,7 +29,6 @@ pub struct Threads {
     sync_us: u64,
     rng: Rng,
     pub breakage: Breakage,
-    settings: Option<StorageSettings>,
     log: Option<LogWriter<SimDisk>>,
     chores: Option<Chores<SimDisk>>,
     queue: VecDeque<StorageCommand>,
@@ -60,7 +59,6 @@ impl Threads {
             sync_us: plan.sync_us,
             rng: stream(plan.seed, PART_DISK, place as u64),
             breakage: Breakage::None,
-            settings: None,
             log: None,
             chores: None,
             queue: VecDeque::new(),
@@ -84,12 +82,10 @@ impl Threads {
         life: u64,
         log: LogWriter<SimDisk>,
         chores: Chores<SimDisk>,
-        settings: &StorageSettings,
     ) {
         assert!(self.log.is_none() && life > 0, "one process at a time");
         self.log = Some(log);
         self.chores = Some(chores);
-        self.settings = Some(settings.clone());
     }
 
     pub fn stop(&mut self) {
@@ -135,7 +131,9 @@ impl Threads {
             let ns = self.sync_ns(wires.clock.now());
             wires.busy(life, Thread::Log, ns);
         }
-        let has_chores = self.wants_spare || !self.chore_queue.is_empty();
+        let has_chores = self.wants_spare
+            || !self.chore_queue.is_empty()
+            || self.chores.as_ref().is_some_and(Chores::is_busy);
         if !self.are_chores_busy && has_chores {
             self.are_chores_busy = true;
             let ns = (CHORE_US + self.rng.below(self.sync_us + 1)) * 1000;
@@ -217,30 +215,18 @@ impl Threads {
             return chores.make_spare();
         }
         match self.chore_queue.pop_front() {
-            Some(ChoreCommand::Rebuild) => {
-                wires.record.count("rebuilds");
-                self.rebuild();
-            }
             Some(command) => {
+                if command == ChoreCommand::Rebuild {
+                    assert!(self.batch.is_empty() && self.queue.is_empty(), "the log rests");
+                }
                 wires.record.count(chore_name(&command));
                 chores.execute(&command, &mut self.events);
             }
-            None => {}
+            None => chores.go_on(&mut self.events),
         }
-    }
-
-    /// Recovers once more, as the next process would.
-    fn rebuild(&mut self) {
-        assert!(self.batch.is_empty() && self.queue.is_empty(), "the log rests meanwhile");
-        let settings = self.settings.as_ref().expect("it runs");
-        self.files.borrow_mut().unlock();
-        match recover(&mut SimDisk::new(&self.files), settings) {
-            Ok(recovered) => self.rebuilt = Some(Box::new(recovered)),
-            Err(fatal) => {
-                self.has_failed = true;
-                self.events.push(StorageEvent::Failed(fatal));
-            }
-        }
+        self.rebuilt = chores.take_rebuilt().map(Box::new);
+        // Recovery that fails is the end of the process, as a log that does.
+        self.has_failed |= self.events.iter().any(|e| matches!(e, StorageEvent::Failed(_)));
     }
 
     /// Behind the back of the log thread.
@@ -277,6 +263,7 @@ fn is_left_out(breakage: Breakage, command: &StorageCommand, appends: &mut u64) 
 
 fn chore_name(command: &ChoreCommand) -> &'static str {
     match command {
+        ChoreCommand::Rebuild => "rebuilds",
         ChoreCommand::SnapshotEnd => "snapshots written",
         ChoreCommand::ProbeLog { .. } => "logs asked",
         ChoreCommand::ReadLog { .. } => "logs read",

@@ -117,11 +117,6 @@ impl Files {
         self.struck = None;
     }
 
-    /// Whoever has locked a directory lets go of it.
-    pub fn unlock(&mut self) {
-        self.locked.clear();
-    }
-
     fn lose_power(&mut self) {
         for ops in std::mem::take(&mut self.pending).into_values() {
             let keep = self.rng.below(ops.len() as u64 + 1) as usize;

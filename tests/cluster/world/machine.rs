@@ -340,8 +340,10 @@ impl Machine {
                 chores.make_spare();
             }
             for _ in 0..4 {
-                let Some(command) = self.chore_queue.pop_front() else { break };
-                chores.execute(&command, &mut self.events);
+                match self.chore_queue.pop_front() {
+                    Some(command) => chores.execute(&command, &mut self.events),
+                    None => chores.go_on(&mut self.events),
+                }
             }
         }
     }
