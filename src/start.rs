@@ -14,7 +14,9 @@ use zkd::disk::{self, Recovered, StorageSettings, StorageThreads};
 use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
 use zkd::node::{Node, Start};
 use zkd::peering::HostPort;
-use zkd::reactor::{Attended, Drained, Ended, Logging, PeerPorts, Ports, Reactor, Storage, raise_limit};
+use zkd::reactor::{
+    Attended, Drained, Ended, Logging, PeerPorts, Ports, Reactor, Storage, raise_limit,
+};
 use zkd::state::StateSettings;
 
 use login::Section;
@@ -264,6 +266,7 @@ fn start(recovered: Recovered, directory_kept_ms: u64) -> Start {
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
         is_lost: recovered.is_lost,
+        snapshot: Some(recovered.snapshot_zxid),
         directory_kept_ms,
     }
 }
@@ -291,6 +294,11 @@ impl Storage for Threads {
 
     fn poll_events(&self, out: &mut Vec<StorageEvent>) {
         self.storage.poll_events(out);
+    }
+
+    fn poll_rebuilt(&self) -> Option<Start> {
+        // Nothing is purged by it that was not before.
+        self.storage.poll_rebuilt().map(|recovered| start(recovered, u64::MAX))
     }
 
     fn ask_kerberos(&self, ask: KerberosAsk) {

@@ -1,4 +1,4 @@
-"""A local ensemble on loopback, any mix of zkd and Apache: made, started, broken, looked at, removed.
+"""A local ensemble on loopback, any mix of zkd and Apache: made, started, broken, removed.
 
 Used by scripts/ensemble for people and by the tests that need real members. One folder holds it:
 
@@ -212,8 +212,9 @@ class Member:
 
     def pid(self):
         """The pid of its process; None where none runs, or where the pid is another's by now."""
-        if self.child is not None and self.child.poll() is not None:
-            return None
+        if self.child is not None:
+            # Nobody else has its pid until it was waited for; its command line comes by exec.
+            return None if self.child.poll() is not None else self.child.pid
         try:
             with open(os.path.join(self.folder, "pid")) as file:
                 pid = int(file.read())
@@ -230,7 +231,10 @@ class Member:
 
     def is_paused(self):
         pid = self.pid()
-        return pid is not None and process_state(pid) in "Tt"
+        try:
+            return pid is not None and process_state(pid) in "Tt"
+        except OSError:
+            return False  # it has just ended
 
     def exit_status(self):
         """How it ended, where this process had started it: as subprocess says it."""
@@ -330,7 +334,7 @@ class Member:
     # --- its files ---
 
     def write_files(self):
-        """zoo.cfg and myid, anew before each start. With a dynamic file of its own it keeps both."""
+        """zoo.cfg and myid, anew before each start; zoo.cfg stays once it names a dynamic file."""
         os.makedirs(self.data, exist_ok=True)
         write(os.path.join(self.data, "myid"), f"{self.id}\n")
         if os.path.exists(self.cfg):
@@ -428,7 +432,7 @@ class Ensemble:
         return member
 
     def see(self, viewer, target, quorum_port, election_port):
-        """Member `viewer` finds `target` behind these ports (of a relay), from its next start on."""
+        """Member `viewer` finds `target` at these ports (of a relay), from its next start on."""
         self.seen[viewer, target] = (quorum_port, election_port)
         self.save()
 

@@ -26,6 +26,8 @@ pub struct Chores<D: Disk> {
     dirs: Dirs,
     settings: StorageSettings,
     draft: Option<Draft>,
+    /// Written and synced, and perhaps without a name.
+    finished: Option<Zxid>,
     readers: Readers,
     rebuilt: Option<Box<Recovered>>,
 }
@@ -46,6 +48,7 @@ impl<D: Disk> Chores<D> {
             dirs: Dirs::new(settings),
             settings: settings.clone(),
             draft: None,
+            finished: None,
             readers: Readers::default(),
             rebuilt: None,
         }
@@ -148,6 +151,7 @@ impl<D: Disk> Chores<D> {
 
     fn begin_snapshot(&mut self, zxid: Zxid, events: &mut Vec<StorageEvent>) {
         assert!(self.draft.is_none(), "one snapshot at a time");
+        self.finished = None;
         match self.disk.open(&self.dirs.snapshot_draft(zxid), OpenMode::Create) {
             Ok(file) => {
                 let compressor = Compressor::new(self.settings.compression);
@@ -194,6 +198,7 @@ impl<D: Disk> Chores<D> {
             Ok(()) => {
                 self.disk.close(file);
                 self.draft = None;
+                self.finished = Some(zxid);
                 events.push(StorageEvent::SnapshotWritten { zxid });
             }
             Err(e) => self.fail(&e, events),
@@ -208,6 +213,10 @@ impl<D: Disk> Chores<D> {
 
     fn give_up(&mut self, events: &mut Vec<StorageEvent>) {
         self.abandon();
+        if let Some(zxid) = self.finished.take() {
+            // Nobody has given it its name, or it is not there any more.
+            let _ = self.disk.remove(&self.dirs.snapshot_draft(zxid));
+        }
         events.push(StorageEvent::SnapshotAbandoned);
     }
 

@@ -28,8 +28,12 @@ mod log_recovery;
 mod log_writer;
 #[cfg(test)]
 mod mem_disk;
+#[cfg(test)]
+mod member_tests;
 mod prepare;
 mod readers;
+#[cfg(test)]
+mod reading_tests;
 mod real;
 mod recover;
 #[cfg(test)]
@@ -40,6 +44,8 @@ mod settings;
 mod since;
 mod snapshot_file;
 mod stretch;
+#[cfg(test)]
+mod sync_crash_tests;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -72,6 +72,8 @@ pub struct Start {
     pub current_epoch: i64,
     /// The disk does not give back what it once held.
     pub is_lost: bool,
+    /// The snapshot that the state was rebuilt from.
+    pub snapshot: Option<Zxid>,
     /// For how long the data directory has been zkd's; `u64::MAX` where nothing in it was ever
     /// another's.
     pub directory_kept_ms: u64,
@@ -261,6 +263,7 @@ impl Node {
         if is_alone {
             node.establish_role(start.tail, start.replay_until);
         }
+        node.snapshots.last = start.snapshot.filter(|_| !start.wants_snapshot);
         if start.wants_snapshot {
             node.snapshots.demand();
         }

@@ -193,6 +193,7 @@ mod tests {
                 accepted_epoch: 0,
                 current_epoch: 0,
                 is_lost: false,
+                snapshot: None,
                 directory_kept_ms: u64::MAX,
             };
             let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };

@@ -30,6 +30,7 @@ impl Bench {
             accepted_epoch: 0,
             current_epoch: 0,
             is_lost: false,
+            snapshot: None,
             directory_kept_ms: u64::MAX,
         };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use crate::base::Instant;
-use crate::base::limits::{DIAL_ADDRESSES, DIAL_RACE_MS, LOOK_UP_HEAD_START_MS, PEER_DIALS};
+use crate::base::limits::{DIAL_ADDRESSES, DIAL_RACE_MS, PEER_DIALS};
 use crate::election::DialFailure;
 use crate::peering::HostPort;
 
@@ -222,7 +222,7 @@ impl Dial {
         } else if names.look_up(host) {
             let wait = match names.known(host).is_empty() {
                 true => Wait::News,
-                false => Wait::Until(now.plus_ms(LOOK_UP_HEAD_START_MS)),
+                false => Wait::Until(now.plus_ms(names.head_start_ms)),
             };
             self.places.push_back(Place::Named { host: host.clone(), port: *port, wait });
         } else {

@@ -58,6 +58,8 @@ pub struct Peers {
     pub room: u64,
     /// Links that may have come to each port.
     port_links: usize,
+    /// Bytes that all of them may leave untaken.
+    unsent_bytes: usize,
     refusals: Limiter,
     overflows: Limiter,
 }
@@ -75,6 +77,7 @@ impl Peers {
             keep_alive: false,
             room: u64::MAX,
             port_links: PEER_PORT_LINKS,
+            unsent_bytes: PEERS_BACKLOG_BYTES,
             refusals: Limiter::default(),
             overflows: Limiter::default(),
         }
@@ -296,7 +299,7 @@ impl Reactor {
     }
 
     fn bound_peers(&mut self, now: Instant) {
-        while self.links.peer_pool.used_bytes > PEERS_BACKLOG_BYTES {
+        while self.links.peer_pool.used_bytes > self.peers.unsent_bytes {
             let of_peer = |link: &Link| if link.is_peer() { link.backlog.bytes() } else { 0 };
             let Some(index) = self.links.largest(of_peer) else { return };
             let Some(from) = self.links.at(index).map(|link| link.peer) else { return };

@@ -9,11 +9,13 @@ use std::thread;
 
 use mio::Waker;
 
-use crate::base::limits::{LOOK_UPS, NAME_ADDRESSES, NAMES_KEPT};
+use crate::base::limits::{LOOK_UP_HEAD_START_MS, LOOK_UPS, NAME_ADDRESSES, NAMES_KEPT};
 
 /// Look-ups under way, and what the last ones have found.
 pub struct Names {
     resolver: Resolver,
+    /// How long a name that is known from before is waited for.
+    pub head_start_ms: u64,
     waker: Arc<Waker>,
     to_us: Sender<Found>,
     found: Receiver<Found>,
@@ -36,7 +38,8 @@ impl Names {
     pub fn new(waker: Arc<Waker>) -> Names {
         let (to_us, found) = channel();
         let (under_way, known) = (Vec::new(), VecDeque::new());
-        Names { resolver: system, waker, to_us, found, under_way, known }
+        let head_start_ms = LOOK_UP_HEAD_START_MS;
+        Names { resolver: system, head_start_ms, waker, to_us, found, under_way, known }
     }
 
     #[cfg(test)]

@@ -139,6 +139,7 @@ impl Machine {
             accepted_epoch: recovered.accepted_epoch,
             current_epoch: recovered.current_epoch,
             is_lost: recovered.is_lost,
+            snapshot: Some(recovered.snapshot_zxid),
             directory_kept_ms: kept_ms,
         };
         self.log = Some(LogWriter::new(SimDisk::new(&self.files), &self.settings, last));

@@ -2,7 +2,7 @@
 
 use std::net::Shutdown;
 
-use crate::base::limits::{PEER_TOLD_BYTES, WRITES_PER_TURN};
+use crate::base::limits::{CONN_BACKLOG_CLOSE, PEER_TOLD_BYTES, WRITES_PER_TURN};
 
 use super::*;
 
@@ -91,6 +91,35 @@ fn what_a_peer_leaves_untaken_is_told_until_there_is_none() {
     let (all, mut stream) = reading.join().expect("joined").expect("read");
     assert!(all == sent, "what has waited arrives whole");
     assert_eq!(member.told_until(&mut stream, link), []);
+}
+
+#[test]
+fn no_peer_is_closed_for_what_it_alone_leaves_untaken() {
+    let member = Member::start();
+    let (mut stream, link) = member.meet(PeerPort::Quorum);
+    let pieces = CONN_BACKLOG_CLOSE / LARGE + 2;
+    let sent = pattern(LARGE);
+    (0..pieces).for_each(|_| member.send(link, &sent));
+    member.settle();
+    let mut taken = vec![0; LARGE];
+    for n in 0..pieces {
+        stream.read_exact(&mut taken).expect("read");
+        assert!(taken == sent, "piece {n}");
+    }
+}
+
+#[test]
+fn of_peers_that_leave_too_much_together_the_worst_is_closed() {
+    let member = Member::start_with(|reactor| reactor.peers.unsent_bytes = LARGE);
+    let (_worst, worst) = member.meet(PeerPort::Quorum);
+    let (mut other, other_link) = member.meet(PeerPort::Quorum);
+    let (half, more) = (pattern(LARGE * 3 / 4), pattern(LARGE * 2));
+    member.send(other_link, &half);
+    member.send(worst, &more);
+    member.expect(|told| (told == Told::Closed { link: worst }).then_some(()));
+    let mut taken = vec![0; half.len()];
+    other.read_exact(&mut taken).expect("read");
+    assert!(taken == half, "the other goes on");
 }
 
 #[test]

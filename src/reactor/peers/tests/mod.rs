@@ -127,6 +127,7 @@ impl Member {
     fn start_at(ports: &PeerPorts, change: impl FnOnce(&mut Reactor)) -> Member {
         let mut config = Config::for_tests();
         config.clients.max_client_cnxns = 0;
+        config.clients.sessionless_timeout_ms = 0;
         let mut reactor = Reactor::open(&config).expect("a free port");
         change(&mut reactor);
         reactor.listen_to_peers(ports).expect("listened to, or tried again");
@@ -252,7 +253,13 @@ impl Member {
     }
 
     fn join(&mut self) -> Ended {
-        self.thread.take().expect("joined once").join().expect("no panic")
+        let thread = self.thread.take().expect("joined once");
+        let from = std::time::Instant::now();
+        while !thread.is_finished() {
+            assert!(from.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread.join().expect("no panic")
     }
 }
 
