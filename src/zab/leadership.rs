@@ -135,8 +135,10 @@ pub enum Input<'a> {
         server: ServerId,
     },
     /// A learner's sync has come to the front of what it asked for before.
+    /// This has to be committed before it is answered.
     Sync {
         link: ConnId,
+        after: Zxid,
     },
     /// The answer to what was passed up.
     Revalidated {
@@ -350,7 +352,7 @@ impl Leadership {
             }
             Input::Missing { link } => self.on_missing(turn, link),
             Input::Looking { server } => self.on_looking(turn, server),
-            Input::Sync { link } => self.on_sync(turn, link),
+            Input::Sync { link, after } => self.on_sync(turn, link, after),
             Input::Revalidated { link, revalidated } => {
                 self.on_revalidated(turn, link, revalidated);
             }

@@ -75,7 +75,10 @@ impl Node {
         let now = self.now.mono;
         let link = asked.link;
         match OpCode::from_number(asked.op) {
-            Some(OpCode::Sync) => self.tell_leader(zab::Input::Sync { link }, out),
+            Some(OpCode::Sync) => {
+                let after = self.leading.progress().logged;
+                self.tell_leader(zab::Input::Sync { link, after }, out);
+            }
             Some(op) if op.is_write() => {
                 // Its server waits for an answer whatever it has let through.
                 let request = Request::read(op, &asked.body).unwrap_or(Request::BadMulti);

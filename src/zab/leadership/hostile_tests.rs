@@ -97,7 +97,7 @@ fn perform(bench: &mut Bench, act: Act) {
             bench.input(Input::Room { link: bench.link(who), bytes });
         }
         Act::Sync { who } => {
-            bench.input(Input::Sync { link: bench.link(who) });
+            bench.input(Input::Sync { link: bench.link(who), after: Zxid::ZERO });
         }
         Act::Missing { who } => {
             bench.input(Input::Missing { link: bench.link(who) });

@@ -113,9 +113,10 @@ impl Leadership {
     }
 
     /// Answered as soon as all that is proposed by now is committed, and the learner knows it.
-    pub(super) fn on_sync(&mut self, turn: &mut Turn<'_>, link: ConnId) {
+    pub(super) fn on_sync(&mut self, turn: &mut Turn<'_>, link: ConnId, after: Zxid) {
         let Some(reign) = &self.reign else { return };
-        let after = reign.acks.proposed();
+        // What it follows may be prepared and not proposed yet.
+        let after = after.max(reign.acks.proposed());
         self.say(turn, link, after, Note::Sync);
     }
 

@@ -307,11 +307,11 @@ fn requests_and_questions_are_passed_up() {
 #[test]
 fn a_sync_is_answered_once_all_that_was_proposed_before_it_is_committed() {
     let mut bench = Bench::leading();
-    bench.input(Input::Sync { link: bench.link(2) });
+    bench.input(Input::Sync { link: bench.link(2), after: Zxid::ZERO });
     assert_eq!(bench.said_to(2), ["SYNC"], "nothing is outstanding");
     bench.propose();
     bench.propose();
-    bench.input(Input::Sync { link: bench.link(2) });
+    bench.input(Input::Sync { link: bench.link(2), after: Zxid::ZERO });
     bench.propose();
     bench.log_written(z(7, 3));
     bench.ack(3, z(7, 1));
@@ -458,7 +458,7 @@ fn a_fresh_ensemble_begins_byte_for_byte_as_apaches() {
     bench.propose();
     bench.log_written(z(1, 1));
     bench.ack(1, z(1, 1));
-    bench.input(Input::Sync { link: bench.link(1) });
+    bench.input(Input::Sync { link: bench.link(1), after: Zxid::ZERO });
     let mut bytes = Vec::new();
     let text = bench.leadership.ensemble().last_seen.text();
     for outgoing in &bench.sent[&1] {

@@ -43,11 +43,12 @@ pub struct Agent {
 impl Agent {
     pub fn new(plan: &Plan, number: usize, home: Option<usize>) -> Agent {
         let mut rng = stream(plan.seed, PART_AGENT, number as u64);
+        let somewhere = rng.below(plan.members() as u64) as usize;
         Agent {
             client: Client::with_timeout(plan.session_ms as i32),
             members: plan.members(),
             home,
-            at: rng.below(plan.members() as u64) as usize,
+            at: home.unwrap_or(somewhere),
             rng,
             line: None,
             dial: None,

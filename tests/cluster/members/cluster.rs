@@ -225,10 +225,20 @@ impl Cluster {
             let Some(waiting) = waiting else { return Ok(()) };
             if self.now() > bound {
                 let state = self.agents[waiting].state();
-                return Err(format!("liveness: client {waiting} is {state}"));
+                let members = self.standing();
+                return Err(format!("liveness: client {waiting} is {state}\n{members}"));
             }
             self.turn()?;
         }
+    }
+
+    /// What each member is, for the tale.
+    fn standing(&self) -> String {
+        let state = |machine: &Machine| match machine.node() {
+            Some(node) => format!("{:?} {:?}\n", node.mode(), node.view().progress),
+            None => "down\n".to_owned(),
+        };
+        self.machines.iter().map(state).collect()
     }
 
     /// All members of the core come to have the same, and that is what the history says.

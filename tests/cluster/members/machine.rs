@@ -261,6 +261,7 @@ fn start_of(recovered: Recovered, directory_kept_ms: u64) -> Start {
         tail: recovered.tail,
         last_logged: recovered.last_logged,
         replay_until: recovered.replay_until,
+        snapshot: Some(recovered.snapshot_zxid),
         wants_snapshot: recovered.wants_snapshot,
         mismatches: recovered.mismatches,
         txns_behind: recovered.txns_behind,
