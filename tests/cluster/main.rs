@@ -8,6 +8,7 @@
 mod by_hand;
 mod elections;
 mod hand;
+mod members;
 mod model;
 mod plan;
 

@@ -140,7 +140,7 @@ fn step(rng: &mut Rng, clients: u8) -> Step {
     }
 }
 
-fn op(rng: &mut Rng, may_nest: bool) -> Op {
+pub fn op(rng: &mut Rng, may_nest: bool) -> Op {
     let path = rng.below(24) as u8;
     let version = if rng.below(4) == 0 { rng.below(4) as i32 } else { -1 };
     match rng.below(if may_nest { 20 } else { 12 }) {

@@ -16,8 +16,7 @@ mod member;
 mod plan;
 mod role;
 mod scenario;
-#[cfg(test)]
-mod shrink;
+pub mod shrink;
 mod voter;
 mod wires;
 

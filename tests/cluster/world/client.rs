@@ -37,6 +37,10 @@ pub struct Client {
     pub session: i64,
     password: [u8; 16],
     is_established: bool,
+    /// The session was refused or has come to its end.
+    is_over: bool,
+    /// What it asks for, where that is not six seconds.
+    timeout_ms: Option<i32>,
     /// The newest zxid it was told.
     last_zxid: i64,
     next_xid: i32,
@@ -48,23 +52,44 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn with_timeout(ms: i32) -> Client {
+        Client { timeout_ms: Some(ms), ..Client::default() }
+    }
+
     /// The connect request for a new connection.
     pub fn on_connected(&mut self, conn: ConnId, out: &mut Vec<u8>) {
         self.conn = Some(conn);
         self.is_established = false;
+        self.is_over = false;
         self.splitter = Splitter::default();
         self.outstanding.clear();
         self.watched.clear();
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid(self.last_zxid),
-            timeout_ms: 6000,
+            timeout_ms: self.timeout_ms.unwrap_or(6000),
             session: SessionId(self.session),
             password: Some(&self.password),
             read_only: Some(false),
         };
         let mark = begin_frame(out);
         request.write(out);
+        end_frame(out, mark);
+    }
+
+    /// Whether it has its session on this connection.
+    pub fn is_established(&self) -> bool {
+        self.is_established
+    }
+
+    /// Whether nothing more comes of this connection.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    pub fn ping(&self, out: &mut Vec<u8>) {
+        let mark = begin_frame(out);
+        RequestHeader { xid: Xid::PING, op: 11 }.write(out);
         end_frame(out, mark);
     }
 
@@ -112,6 +137,7 @@ impl Client {
         if response.session.0 == 0 {
             oracle.count("sessions refused");
             self.session = 0;
+            self.is_over = true;
             return Ok(());
         }
         if self.session != 0 && self.session != response.session.0 {
@@ -129,6 +155,10 @@ impl Client {
         let header = ReplyHeader::read(r).map_err(|e| format!("reply header: {e:?}"))?;
         if header.xid == Xid::NOTIFICATION {
             return self.on_event(header, r, oracle);
+        }
+        if header.xid == Xid::PING {
+            oracle.count("pings answered");
+            return Ok(());
         }
         let Some(request) = self.outstanding.pop_front() else {
             return Err(format!("order: a reply to nothing: {header:?}"));
@@ -176,6 +206,7 @@ impl Client {
                 }
                 if *op == Op::CloseSession && header.err == 0 {
                     self.session = 0;
+                    self.is_over = true;
                     self.outstanding.clear();
                 }
             }
@@ -269,6 +300,7 @@ pub fn path_of(path: u8) -> String {
         8..=15 => format!("/n{}/c{}", path % 4, path),
         16..=21 => format!("/n{}/c{}/d{}", path % 4, 8 + path % 8, path),
         22 => "/zookeeper/quota".to_owned(),
+        100.. => format!("/p{path}"),
         _ => "/bad//path".to_owned(),
     }
 }

@@ -1,0 +1,273 @@
+//! One member's machine: a disk that outlives its processes, and the process that is running: the
+//! whole node, its sockets, and the two threads of storage beside it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use zkd::base::{Fatal, Instant, Now, WallMillis};
+use zkd::config::Config;
+use zkd::disk::{Chores, LogWriter, Recovered, StorageSettings, kept_ms, recover};
+use zkd::node::{Effect, Effects, Event, Handover, Node, Start};
+
+use super::links::{Came, Links};
+use super::plan::Plan;
+use super::setup;
+use super::threads::Threads;
+use super::wires::{CLIENT_PORT, ELECTION_PORT, QUORUM_PORT, Thread, Wires};
+use crate::world::disk::{Fault, Files, SimDisk};
+use crate::world::network::Happening;
+
+/// Deliberate mistakes of the harness that checkers must notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breakage {
+    None,
+    /// Syncs do nothing.
+    NoSync,
+    /// Commands are told durable as soon as they are handed over.
+    AckBeforeSync,
+    /// The current epoch is on disk before the txns that were handed over before it.
+    EpochBeforeTxns,
+    /// Now and then an append is left out, though it is told durable.
+    AppendLost,
+    /// Accepted epochs are told durable and never written.
+    EpochForgotten,
+    /// Truncations are told done and are not.
+    NothingCut,
+    /// A server thinks that it has one txn more than there is on its disk.
+    VoteAboveDisk,
+}
+
+/// How long a turn takes, at least: the next one is no earlier.
+const TURN_NS: u64 = 20_000;
+
+pub struct Machine {
+    pub place: usize,
+    pub files: Rc<RefCell<Files>>,
+    config: Config,
+    settings: StorageSettings,
+    seed: u64,
+    read_bytes: usize,
+    pub breakage: Breakage,
+    node: Option<Node>,
+    links: Links,
+    pub threads: Threads,
+    effects: Effects,
+    /// The wall clock's jumps so far.
+    pub jumped_ms: i64,
+    pub lives: u64,
+    /// Why the process has ended by itself.
+    pub fatal: Option<Fatal>,
+}
+
+impl Machine {
+    pub fn new(plan: &Plan, place: usize) -> Machine {
+        let seed = plan.seed ^ (place as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03);
+        let files = Rc::new(RefCell::new(Files::new(seed)));
+        let settings = setup::settings(plan);
+        Machine {
+            place,
+            threads: Threads::new(&files, plan, place),
+            files,
+            config: setup::config(plan, place),
+            settings,
+            seed,
+            read_bytes: plan.read_bytes,
+            breakage: Breakage::None,
+            node: None,
+            links: Links::default(),
+            effects: Effects::default(),
+            jumped_ms: 0,
+            lives: 0,
+            fatal: None,
+        }
+    }
+
+    pub fn break_with(&mut self, breakage: Breakage) {
+        self.breakage = breakage;
+        self.threads.breakage = breakage;
+        self.files.borrow_mut().ignores_sync = breakage == Breakage::NoSync;
+    }
+
+    pub fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// What has struck the disk, and so the process.
+    pub fn struck(&self) -> Option<Fault> {
+        self.files.borrow().struck
+    }
+
+    fn now(&self, wires: &Wires<'_>) -> Now {
+        let mono = wires.now();
+        let wall = 1_700_000_000_000 + (mono.0 / 1_000_000) as i64 + self.jumped_ms;
+        Now { mono, wall: WallMillis(wall) }
+    }
+
+    /// Recovers from the files and starts the server.
+    pub fn start(&mut self, wires: &mut Wires<'_>) -> Result<(), Fatal> {
+        assert!(self.node.is_none(), "one process at a time");
+        self.lives += 1;
+        self.fatal = None;
+        let now = self.now(wires);
+        self.files.borrow_mut().clock_ns = now.mono.0;
+        let mut disk = SimDisk::new(&self.files);
+        let recovered = recover(&mut disk, &self.settings)?;
+        let kept_ms = kept_ms(&mut disk, &self.settings, recovered.created, now.wall);
+        wires.record.on_recovered(self.place, &recovered);
+        let last = recovered.last_logged;
+        let log = LogWriter::new(disk, &self.settings, last);
+        let chores = Chores::new(SimDisk::new(&self.files), &self.settings);
+        self.threads.start(self.lives, log, chores);
+        let mut start = start_of(recovered, kept_ms);
+        if self.breakage == Breakage::VoteAboveDisk && start.last_logged.counter() > 0 {
+            start.last_logged = start.last_logged.next();
+        }
+        let node = Node::new(&self.config, start, now, self.seed ^ self.lives);
+        self.node = Some(node.expect("a good configuration"));
+        for port in [CLIENT_PORT, QUORUM_PORT, ELECTION_PORT] {
+            wires.network.listen(self.place, port);
+        }
+        Ok(())
+    }
+
+    /// The process is gone; what becomes of its sockets is its kernel's business.
+    pub fn stop(&mut self, fault: Fault) {
+        self.node = None;
+        self.links = Links::default();
+        self.threads.stop();
+        self.files.borrow_mut().restart(fault);
+    }
+
+    /// One turn, on all that has happened.
+    pub fn turn(
+        &mut self,
+        wires: &mut Wires<'_>,
+        happenings: &[Happening],
+        done: &[(u64, Thread)],
+    ) -> Result<(), String> {
+        let Some(mut node) = self.node.take() else { return Ok(()) };
+        let now = self.now(wires);
+        self.files.borrow_mut().clock_ns = now.mono.0;
+        for (life, thread) in done.iter().filter(|(life, _)| *life == self.lives) {
+            self.threads.done(wires, *life, *thread);
+        }
+        if self.struck().is_some_and(|fault| !matches!(fault, Fault::Error(_))) {
+            self.node = Some(node);
+            return Ok(());
+        }
+        let came = self.take_in(wires, happenings);
+        let storage = std::mem::take(&mut self.threads.events);
+        let rebuilt = self.threads.rebuilt.take();
+        let rebuilt = rebuilt.map(|rebuilt| {
+            wires.record.on_recovered(self.place, &rebuilt);
+            Handover::new(start_of(*rebuilt, u64::MAX))
+        });
+        let mut events: Vec<Event<'_>> = storage.into_iter().map(Event::Storage).collect();
+        events.extend(rebuilt.iter().map(Event::Rebuilt));
+        events.extend(came.iter().map(Came::event));
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.clear();
+        node.turn(now, &events, &mut effects);
+        node.check();
+        wires.record.count("turns");
+        drop(events);
+        let has_ended = self.perform(wires, &effects);
+        self.effects = effects;
+        let seen = wires.record.on_turn(self.place, &node);
+        if !has_ended {
+            let due = self.next_due(wires, &mut node);
+            wires.clock.set_alarm(self.place, due);
+            self.node = Some(node);
+        }
+        seen
+    }
+
+    fn take_in(&mut self, wires: &mut Wires<'_>, happenings: &[Happening]) -> Vec<Came> {
+        let mut came = Vec::new();
+        for happening in happenings {
+            match *happening {
+                Happening::Acceptable { port } => self.links.accept(wires, port, &mut came),
+                Happening::Dialled { dial, outcome } => {
+                    self.links.on_dialled(wires, dial, outcome, &mut came);
+                }
+                Happening::Readable { socket } => self.links.on_readable(socket),
+                Happening::Writable { socket } => self.links.on_writable(wires, socket),
+            }
+        }
+        self.links.nameless(&mut came);
+        self.links.read(wires, self.read_bytes, &mut came);
+        came
+    }
+
+    /// Does what the node wants, in its order. Whether that was to end.
+    fn perform(&mut self, wires: &mut Wires<'_>, effects: &Effects) -> bool {
+        let now = wires.now();
+        let mut has_ended = false;
+        for effect in &effects.list {
+            wires.record.mix_effect(effect, &effects.arena);
+            match effect {
+                Effect::Send { conn, range } => {
+                    let bytes = &effects.arena[range.start as usize..range.end as usize];
+                    self.links.send(wires, *conn, bytes);
+                }
+                Effect::Close { conn, after_flush } => {
+                    self.links.close(wires, *conn, *after_flush);
+                }
+                Effect::Pause { conn } => self.links.pause(*conn, true),
+                Effect::Resume { conn } => self.links.pause(*conn, false),
+                Effect::Dial { dial, addresses, within_ms } => {
+                    self.links.dial(wires, *dial, addresses, *within_ms);
+                }
+                Effect::DropDial { dial } => self.links.drop_dial(wires, *dial),
+                Effect::Storage(command) => {
+                    wires.record.on_command(self.place, command);
+                    self.threads.push(command.clone());
+                }
+                Effect::Chore(command) => self.threads.push_chore(command.clone()),
+                Effect::Fatal(fatal) => {
+                    self.fatal = Some(fatal.clone());
+                    has_ended = true;
+                }
+                Effect::Finished => has_ended = true,
+                Effect::Kerberos(_) => panic!("nobody here has a ticket"),
+                Effect::Established { .. } | Effect::PauseAll | Effect::ResumeAll => {}
+            }
+        }
+        self.links.flush_all(wires);
+        if !has_ended {
+            self.threads.go_on(wires, self.lives, now);
+        }
+        has_ended
+    }
+
+    /// When there is a turn though nothing happens.
+    fn next_due(&self, wires: &Wires<'_>, node: &mut Node) -> Option<Instant> {
+        let soon = wires.now().plus_ns(TURN_NS);
+        if self.links.has_work() || self.threads.has_news() || node.wants_turn() {
+            node.due_at_once(wires.now());
+            return Some(soon);
+        }
+        node.next_timeout().map(|due| due.max(soon))
+    }
+}
+
+fn start_of(recovered: Recovered, directory_kept_ms: u64) -> Start {
+    Start {
+        state: recovered.state,
+        tail: recovered.tail,
+        last_logged: recovered.last_logged,
+        replay_until: recovered.replay_until,
+        snapshot: Some(recovered.snapshot_zxid),
+        wants_snapshot: recovered.wants_snapshot,
+        mismatches: recovered.mismatches,
+        txns_behind: recovered.txns_behind,
+        accepted_epoch: recovered.accepted_epoch,
+        current_epoch: recovered.current_epoch,
+        is_lost: recovered.is_lost,
+        directory_kept_ms,
+    }
+}

@@ -1,0 +1,424 @@
+//! What a run has shown, held against what may be: one history that all members share, what each
+//! has promised, and what clients were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zkd::disk::Recovered;
+use zkd::history::{EpochFile, Frame, StorageCommand, frame};
+use zkd::node::{Effect, Node};
+use zkd::peering::{Notification, PacketKind, PeerState};
+use zkd::proto::{Entry, Txn};
+
+use super::setup::server_id;
+use super::tap::Word;
+use crate::model::Model;
+use crate::simulation::{compare, dump};
+use crate::world::client::{Oracle, Violation};
+
+/// One member, as far as others may rely on it.
+#[derive(Debug, Default)]
+struct Kept {
+    /// What its log holds behind its state, or has held since it began.
+    log: BTreeSet<i64>,
+    applied: i64,
+    /// What is on its disk, as the disk itself knows.
+    synced: i64,
+    accepted: i64,
+    current: i64,
+}
+
+#[derive(Debug, Default)]
+pub struct Record {
+    pub counters: BTreeMap<&'static str, u64>,
+    /// A running hash of everything that was said and done.
+    pub trace: u64,
+    /// Every proposal there ever was.
+    proposals: BTreeMap<i64, Entry>,
+    /// What was committed, as far as any member has applied it, and the tree after each txn.
+    history: BTreeMap<i64, Model>,
+    /// The tree's digest after each txn, by whoever came to it first.
+    digests: BTreeMap<i64, (u64, usize)>,
+    /// The last request of each session that took effect.
+    last_cxids: BTreeMap<i64, i32>,
+    pub acknowledged: i64,
+    /// Who has led in which epoch, and which of them had a quorum.
+    leaders: BTreeMap<u32, usize>,
+    established: BTreeSet<u32>,
+    members: Vec<Kept>,
+    /// Those who come first vote.
+    voters: usize,
+    /// Found where nobody could be told at once.
+    found: Option<Violation>,
+    /// The end of what happened, one line each.
+    lines: Vec<String>,
+}
+
+impl Record {
+    pub fn new(members: usize, voters: usize) -> Record {
+        let members = (0..members).map(|_| Kept::default()).collect();
+        Record { members, voters, ..Record::default() }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counters.entry(what).or_default() += 1;
+    }
+
+    pub fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    pub fn mix_effect(&mut self, effect: &Effect, arena: &[u8]) {
+        match effect {
+            Effect::Send { conn, range } => {
+                self.mix(&conn.index.to_be_bytes());
+                self.mix(&arena[range.start as usize..range.end as usize]);
+            }
+            Effect::Storage(StorageCommand::Append { first, bytes, .. }) => {
+                self.mix(&first.0.to_be_bytes());
+                self.mix(bytes);
+            }
+            other => self.mix(format!("{other:?}").as_bytes()),
+        }
+    }
+
+    pub fn note(&mut self, at_ms: u64, text: String) {
+        if self.lines.len() >= 4000 {
+            self.lines.drain(..2000);
+        }
+        self.lines.push(format!("{at_ms:>6} {text}"));
+    }
+
+    pub fn tail(&self, lines: usize) -> String {
+        let from = self.lines.len().saturating_sub(lines);
+        self.lines[from..].iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn find(&mut self, violation: Violation) {
+        self.found.get_or_insert(violation);
+    }
+
+    /// What was found so far.
+    pub fn verdict(&mut self) -> Result<(), Violation> {
+        self.found.take().map_or(Ok(()), Err)
+    }
+
+    pub fn last_committed(&self) -> i64 {
+        self.history.last_key_value().map_or(0, |(zxid, _)| *zxid)
+    }
+
+    /// Who led last, if it came so far as to say so.
+    pub fn last_leader(&self) -> Option<usize> {
+        self.leaders.last_key_value().map(|(_, member)| *member)
+    }
+
+    pub fn last_model(&self) -> Option<&Model> {
+        self.history.last_key_value().map(|(_, model)| model)
+    }
+
+    /// A process begins, or begins anew, with what is on its disk.
+    pub fn on_recovered(&mut self, member: usize, recovered: &Recovered) {
+        let applied = recovered.state.last_zxid().0;
+        if self.history.is_empty() {
+            self.history.insert(0, Model::fresh(dump(&recovered.state)));
+        }
+        let kept = &mut self.members[member];
+        let (accepted, current) = (recovered.accepted_epoch, recovered.current_epoch);
+        if accepted < kept.accepted || current < kept.current {
+            let (was, had) = (kept.accepted, kept.current);
+            return self.find(format!(
+                "epochs: {member} comes back with {accepted}, {current} and had {was}, {had}"
+            ));
+        }
+        if !recovered.is_lost && accepted < current {
+            return self.find(format!("epochs: {member} accepted {accepted} below {current}"));
+        }
+        let last = recovered.last_logged.0;
+        kept.log = recovered.tail.iter().map(|entry| entry.header.zxid.0).collect();
+        (kept.applied, kept.synced) = (applied, last);
+        (kept.accepted, kept.current) = (accepted, current);
+        for entry in &recovered.tail {
+            self.propose(member, entry);
+        }
+        if applied > self.last_committed() {
+            let last = self.last_committed();
+            self.find(format!(
+                "recovery: {member} takes 0x{applied:x} for committed, and 0x{last:x} is"
+            ));
+        }
+        let digest = recovered.state.digest();
+        self.see(member, applied, digest);
+    }
+
+    fn propose(&mut self, member: usize, entry: &Entry) {
+        let zxid = entry.header.zxid.0;
+        match self.proposals.get(&zxid) {
+            None => {
+                self.proposals.insert(zxid, entry.clone());
+            }
+            Some(known) if known == entry => {}
+            Some(known) => {
+                let text = format!(
+                    "proposals: 0x{zxid:x} is {:?} at {member} and was {:?}",
+                    entry.header, known.header
+                );
+                self.find(text);
+            }
+        }
+    }
+
+    /// The node hands something over to its log.
+    pub fn on_command(&mut self, member: usize, command: &StorageCommand) {
+        match command {
+            StorageCommand::Append { bytes, .. } => {
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    let Frame::Record { entry, bytes, .. } = frame(rest) else {
+                        panic!("the node appends whole records")
+                    };
+                    rest = &rest[bytes..];
+                    let entry = Entry::read(entry).expect("the node appends entries");
+                    self.propose(member, &entry);
+                    self.members[member].log.insert(entry.header.zxid.0);
+                }
+            }
+            StorageCommand::Truncate { zxid, .. } => {
+                self.count("truncations");
+                self.members[member].log.retain(|logged| *logged <= zxid.0);
+            }
+            StorageCommand::CutAbove { zxid, sent, .. } => {
+                self.count("cuts above an image");
+                let sent: BTreeSet<i64> = sent.iter().map(|zxid| zxid.0).collect();
+                self.members[member].log.retain(|z| *z <= zxid.0 || sent.contains(z));
+            }
+            StorageCommand::WriteEpoch { file: EpochFile::Accepted, .. } => {
+                self.count("epochs accepted");
+            }
+            StorageCommand::InstallSnapshot { .. } => self.count("snapshots installed"),
+            _ => {}
+        }
+    }
+
+    /// It is on the disk now, whether that is told or not.
+    pub fn on_synced(&mut self, member: usize, command: &StorageCommand) {
+        let kept = &mut self.members[member];
+        match command {
+            StorageCommand::Append { last, .. } => kept.synced = kept.synced.max(last.0),
+            StorageCommand::InstallSnapshot { zxid, .. } => {
+                kept.synced = kept.synced.max(zxid.0);
+            }
+            StorageCommand::Truncate { zxid, .. } => kept.synced = kept.synced.min(zxid.0),
+            StorageCommand::WriteEpoch { file, epoch, .. } => {
+                let known = match file {
+                    EpochFile::Accepted => &mut kept.accepted,
+                    EpochFile::Current => &mut kept.current,
+                };
+                *known = (*known).max(*epoch);
+            }
+            _ => {}
+        }
+    }
+
+    /// What the member's state is after a turn.
+    pub fn on_turn(&mut self, member: usize, node: &Node) -> Result<(), Violation> {
+        let view = node.view();
+        let applied = view.applied.0;
+        if applied != self.members[member].applied {
+            self.go_on(member, applied);
+            self.members[member].applied = applied;
+            self.see(member, applied, view.digest);
+        }
+        if view.digest_mismatches > 0 {
+            self.find(format!("digests: {member} has met {}", view.digest_mismatches));
+        }
+        self.verdict()
+    }
+
+    /// Trees at one zxid are alike.
+    fn see(&mut self, member: usize, zxid: i64, digest: u64) {
+        if zxid == 0 || !self.history.contains_key(&zxid) {
+            return;
+        }
+        let (known, first) = *self.digests.entry(zxid).or_insert((digest, member));
+        if known != digest {
+            self.find(format!(
+                "digests: 0x{zxid:x} is {known:x} at {first} and {digest:x} at {member}"
+            ));
+        }
+    }
+
+    /// A member's state has moved. What it applied is the shared history, or goes on from its end.
+    fn go_on(&mut self, member: usize, applied: i64) {
+        let before = self.members[member].applied;
+        let last = self.last_committed();
+        let is_beginning = applied as u32 == 0;
+        if applied <= last {
+            if !is_beginning && !self.history.contains_key(&applied) {
+                self.find(format!("history: {member} is at 0x{applied:x}, which is none of it"));
+            }
+            return;
+        }
+        let log = &self.members[member].log;
+        let mine: Vec<i64> = log.range(before + 1..=applied).copied().collect();
+        let shared: Vec<i64> =
+            if before < last { self.range(before + 1, last) } else { Vec::new() };
+        if !mine.starts_with(&shared) || before > last {
+            return self.find(format!(
+                "history: {member} went from 0x{before:x} by {mine:x?}; shared are {shared:x?}"
+            ));
+        }
+        let news = &mine[shared.len()..];
+        if !is_beginning && news.last() != Some(&applied) {
+            return self
+                .find(format!("history: {member} is at 0x{applied:x} and has logged {news:x?}"));
+        }
+        for zxid in news {
+            self.commit(*zxid);
+        }
+    }
+
+    fn range(&self, from: i64, to: i64) -> Vec<i64> {
+        self.history.range(from..=to).map(|(zxid, _)| *zxid).collect()
+    }
+
+    /// The shared history goes on.
+    fn commit(&mut self, zxid: i64) {
+        let entry = self.proposals.get(&zxid).expect("what is logged was proposed").clone();
+        let mut model = self.last_model().expect("there is a beginning").clone();
+        model.apply(&entry);
+        self.history.insert(zxid, model);
+        self.count("commits");
+        let is_write = !matches!(
+            entry.txn,
+            Txn::Error { .. } | Txn::CreateSession { .. } | Txn::CloseSession { .. }
+        );
+        let cxid = entry.header.cxid;
+        if is_write && cxid > 0 {
+            let last = self.last_cxids.entry(entry.header.session.0).or_default();
+            if cxid <= *last {
+                let last = *last;
+                return self.find(format!("session: request {cxid} took effect after {last}"));
+            }
+            *last = cxid;
+        }
+    }
+
+    /// Something is said from one member to another.
+    pub fn on_word(&mut self, member: usize, word: Word) {
+        match word {
+            Word::Leads { kind, zxid } => self.on_leader_word(member, kind, zxid.0),
+            Word::Learns { kind: PacketKind::Ack, zxid } => self.on_ack(member, zxid.0),
+            Word::Learns { .. } => {}
+            Word::Votes(notification) => self.on_vote(member, &notification),
+        }
+    }
+
+    fn on_leader_word(&mut self, member: usize, kind: PacketKind, zxid: i64) {
+        let epoch = (zxid >> 32) as u32;
+        match kind {
+            PacketKind::Diff => self.count("DIFF"),
+            PacketKind::Trunc => self.count("TRUNC"),
+            PacketKind::Snap => self.count("SNAP"),
+            PacketKind::Proposal => self.count("proposals"),
+            PacketKind::Inform => self.count("INFORM"),
+            PacketKind::NewLeader => {
+                let first = *self.leaders.entry(epoch).or_insert(member);
+                if first != member {
+                    self.find(format!("leaders: epoch {epoch} of {first} and of {member}"));
+                }
+            }
+            PacketKind::UpToDate => {
+                self.count("learners brought up to date");
+                self.on_established(member);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whoever serves in an epoch has most of the voters in it, on their disks.
+    fn on_established(&mut self, member: usize) {
+        let epoch = self.leader_epoch(member);
+        if !self.established.insert(epoch) {
+            return;
+        }
+        self.count("elections");
+        let voters = &self.members[..self.voters];
+        let there = voters.iter().filter(|kept| kept.current >= i64::from(epoch)).count();
+        if 2 * there <= self.voters {
+            self.find(format!("positions: {member} serves in {epoch}, which {there} have on disk"));
+        }
+    }
+
+    fn leader_epoch(&self, member: usize) -> u32 {
+        let epochs = self.leaders.iter().rev();
+        epochs.filter(|(_, leader)| **leader == member).map(|(epoch, _)| *epoch).next().unwrap_or(0)
+    }
+
+    /// What is acknowledged is on disk, and what came before it too.
+    fn on_ack(&mut self, member: usize, zxid: i64) {
+        let kept = &self.members[member];
+        let (synced, current) = (kept.synced, kept.current);
+        let is_of_epoch = zxid as u32 == 0;
+        if is_of_epoch && current < zxid >> 32 || !is_of_epoch && synced < zxid {
+            self.find(format!(
+                "positions: {member} acknowledges 0x{zxid:x}; its disk has 0x{synced:x} and the \
+                 epoch {current}"
+            ));
+        }
+    }
+
+    /// A vote for oneself promises what is on disk.
+    fn on_vote(&mut self, member: usize, said: &Notification) {
+        let vote = said.vote;
+        if said.state != PeerState::Looking || vote.leader != server_id(member) {
+            return;
+        }
+        self.count("votes for oneself");
+        let kept = &self.members[member];
+        if vote.zxid.0 > kept.synced || vote.peer_epoch > kept.current {
+            let (synced, current) = (kept.synced, kept.current);
+            self.find(format!(
+                "positions: {member} votes with {vote:?}; its disk has 0x{synced:x} and the epoch \
+                 {current}"
+            ));
+        }
+    }
+
+    /// Whether this member has all that is committed.
+    pub fn is_level(&self, member: usize) -> bool {
+        let Kept { applied, .. } = self.members[member];
+        applied >= self.last_committed()
+    }
+
+    pub fn compare(&self, node: &Node) -> Result<(), Violation> {
+        let model = self.last_model().ok_or("nothing ever began")?;
+        // What a member knows of its ensemble is its own, and no txn.
+        compare(node.state(), model, &["/zookeeper/config"])
+    }
+}
+
+impl Oracle for Record {
+    fn model_at(&self, zxid: i64) -> Option<&Model> {
+        // A leader's history stands at the beginning of its epoch before its first txn.
+        let is_known = zxid as u32 == 0 || self.history.contains_key(&zxid);
+        let before = self.history.range(..=zxid).next_back().filter(|_| is_known);
+        before.map(|(_, model)| model)
+    }
+
+    fn on_acknowledged(&mut self, zxid: i64, session: i64, cxid: i32) -> Result<(), Violation> {
+        if !self.history.contains_key(&zxid) {
+            return Err(format!("acknowledged: 0x{zxid:x} is nobody's history"));
+        }
+        let header = self.proposals[&zxid].header;
+        if (header.session.0, header.cxid) != (session, cxid) {
+            return Err(format!("acknowledged: 0x{zxid:x} for {cxid} but is {header:?}"));
+        }
+        self.acknowledged = self.acknowledged.max(zxid);
+        Ok(())
+    }
+
+    fn count(&mut self, what: &'static str) {
+        Record::count(self, what);
+    }
+}

@@ -1,0 +1,132 @@
+//! Scripted histories of whole members: each names the failure that must not happen.
+
+use super::cluster::run;
+use super::plan::{Burst, Fault, Plan, Timed};
+use crate::plan::Op;
+
+fn create(path: u8) -> Op {
+    Op::Create { path, mode: 0 }
+}
+
+fn burst(at_ms: u64, client: usize, ops: Vec<Op>) -> Burst {
+    Burst { at_ms, client, ops }
+}
+
+fn timed(at_ms: u64, fault: Fault) -> Timed {
+    Timed { at_ms, fault }
+}
+
+/// Writes all the time, by two clients.
+fn busy(voters: usize, calm_ms: u64) -> Plan {
+    let ops = |n: u64| {
+        let path = (n % 8) as u8;
+        vec![create(path), Op::Set { path, bytes: 100, version: -1 }, Op::Get { path, watch: true }]
+    };
+    let bursts = (1..calm_ms / 50).map(|n| burst(50 * n, n as usize % 2, ops(n))).collect();
+    Plan { bursts, calm_ms, ..Plan::calm(voters) }
+}
+
+fn green(plan: &Plan) -> super::cluster::Outcome {
+    let outcome = run(plan);
+    assert_eq!(outcome.violation, None, "{plan:?}\n{}{:?}", outcome.tail, outcome.counters);
+    outcome
+}
+
+#[test]
+fn tmp_alone() {
+    let outcome = green(&busy(1, 3000));
+    println!("{:?} {}", outcome.counters, outcome.tail);
+    let mut plan = busy(1, 6000);
+    plan.faults =
+        (1..4u64).map(|n| timed(1000 * n, Fault::PowerCut { member: 0, ms: 300 })).collect();
+    let outcome = green(&plan);
+    println!("{:?} {}", outcome.counters, outcome.tail);
+}
+
+#[test]
+fn members_that_nothing_happens_to_serve_everybody() {
+    for voters in [3, 5] {
+        let outcome = green(&busy(voters, 3000));
+        assert_eq!(outcome.counters["elections"], 1, "{:?}", outcome.counters);
+        assert!(outcome.counters["writes acknowledged"] > 50, "{:?}", outcome.counters);
+    }
+}
+
+#[test]
+fn an_observer_serves_like_the_others() {
+    let mut plan = busy(3, 3000);
+    plan.observers = 1;
+    plan.core = (0..4).collect();
+    plan.ahead_ms = vec![0; 4];
+    plan.start_ms = vec![0; 4];
+    let outcome = green(&plan);
+    assert!(outcome.counters["INFORM"] > 50, "{:?}", outcome.counters);
+}
+
+/// Leaders fall one after the other, and each comes back.
+#[test]
+fn leaders_that_are_killed_are_replaced_and_come_back() {
+    for power in [false, true] {
+        let mut plan = busy(3, 9000);
+        let kill = |n: u64| timed(2000 * n, Fault::KillLeader { power, ms: 500 });
+        plan.faults = (1..4).map(kill).collect();
+        let outcome = green(&plan);
+        assert!(outcome.counters["elections"] >= 4, "{:?}", outcome.counters);
+    }
+}
+
+/// Everybody at once, at any time.
+#[test]
+fn a_power_cut_of_all_loses_nothing() {
+    for after_ms in 0..12 {
+        let mut plan = busy(3, 4000);
+        let at_ms = 1000 + 37 * after_ms;
+        let cut = |member| timed(at_ms, Fault::PowerCut { member, ms: 100 + 20 * member as u64 });
+        plan.faults = (0..3).map(cut).collect();
+        green(&plan);
+    }
+}
+
+/// A leader that is cut off goes on for a while with what nobody else has.
+#[test]
+fn a_leader_that_is_cut_off_gives_up_what_nobody_else_has() {
+    for member in 0..3 {
+        let mut plan = busy(3, 8000);
+        let fault = Fault::Partition { side: vec![member], both_ways: true, ms: 4000 };
+        plan.faults = vec![timed(1500, fault)];
+        green(&plan);
+    }
+}
+
+/// One was away for so long that only an image brings it back, or the log does.
+#[test]
+fn who_was_away_for_long_is_brought_back() {
+    for snap_count in [6, 1000] {
+        for member in 0..3 {
+            let mut plan = busy(3, 8000);
+            plan.snap_count = snap_count;
+            plan.faults = vec![timed(1000, Fault::Kill { member, ms: 6000 })];
+            green(&plan);
+        }
+    }
+}
+
+#[test]
+fn a_member_that_stood_still_comes_back() {
+    for member in 0..3 {
+        for ms in [300, 1500, 5000] {
+            let mut plan = busy(3, 8000);
+            plan.faults = vec![timed(1500, Fault::Pause { member, ms })];
+            green(&plan);
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_costs_one_server_its_place_only() {
+    for member in 0..3 {
+        let mut plan = busy(3, 9000);
+        plan.faults = vec![timed(1500, Fault::HangingDisk { member, ms: 5000 })];
+        green(&plan);
+    }
+}
