@@ -66,7 +66,8 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Image {
     zxid: Zxid,
-    is_installed: bool,
+    /// It has its name, or nothing is wanted of it any more.
+    is_settled: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub(super) struct Learning {
     pub(super) ledger: Ledger,
     pub(super) watch: Watch,
     on_disk: Zxid,
+    /// Where the history on the disk ends, if there is one that can be relied on.
+    own_end: Option<Zxid>,
     /// Only an image will do.
     needs_image: bool,
     /// A mark says that this disk has lost something.
@@ -104,10 +107,12 @@ impl Learning {
         now: Instant,
     ) -> Learning {
         let limit_ms = settings.init_limit_ms();
+        let is_whole = standing.can_rebuild && settings.is_logging();
         Learning {
             epoch,
             form,
             stage: Stage::AwaitSync,
+            own_end: is_whole.then(|| standing.tail.logged()),
             ledger: Ledger::new(standing.tail, settings.is_logging(), settings.pending_bytes),
             watch: Watch::new(now, limit_ms, limit_ms, settings.tick_ms),
             on_disk: standing.on_disk,
@@ -273,7 +278,7 @@ impl Learning {
         log::info!("Getting a snapshot from leader 0x{zxid:x}");
         turn.push(LearnerOutput::SyncBegan { kind: SyncKind::Snap, zxid });
         self.cuts_above = (self.on_disk > zxid).then_some(zxid);
-        self.image = Some(Image { zxid, is_installed: false });
+        self.image = Some(Image { zxid, is_settled: false });
         self.has_state = false;
         self.ledger.begin_behind(zxid);
         let receiving = Receiving::new(zxid, settings.item_bytes, turn);
@@ -334,10 +339,13 @@ impl Learning {
         if !settings.is_observer() {
             self.ledger.owe_acks();
         }
+        if let Some(end) = self.end_that_is_sent() {
+            return self.keep_own(end, turn);
+        }
         if let Some(image) = &mut self.image {
             let zxid = image.zxid;
             self.ledger.command(turn, |ticket| LearnerStorage::InstallSnapshot { ticket, zxid });
-            image.is_installed = true;
+            image.is_settled = true;
         }
         match (self.cuts_above, self.image) {
             (Some(zxid), _) => {
@@ -352,6 +360,30 @@ impl Learning {
             }
             (None, None) => self.write_epoch(turn),
         }
+    }
+
+    /// The image is older than this disk, and the leader has sent the txn that the history there
+    /// ends with: then all of it is the leader's. To cut it down to the image would take away for
+    /// a moment what this server has acknowledged, where its log begins behind the image.
+    fn end_that_is_sent(&self) -> Option<Zxid> {
+        let image = self.image?;
+        let end = self.own_end.filter(|end| *end == self.on_disk && *end > image.zxid)?;
+        self.ledger.waiting_zxids().contains(&end).then_some(end)
+    }
+
+    /// The disk goes on from its own history. Whoever sent an image to replace it gets what he
+    /// wants by the snapshot that follows.
+    fn keep_own(&mut self, end: Zxid, turn: &mut LearnerTurn<'_>) {
+        log::info!(
+            "The log ends behind the leader's snapshot with 0x{end:x} and goes on from there"
+        );
+        turn.push(LearnerOutput::Chore(ChoreCommand::SnapshotAbandon));
+        if let Some(image) = &mut self.image {
+            image.is_settled = true;
+        }
+        self.cuts_above = None;
+        self.ledger.release(end);
+        self.write_epoch(turn);
     }
 
     /// The log has nothing above the cut but what it shares with the leader, up to `kept`.
@@ -467,13 +499,13 @@ impl Learning {
 
     /// Gives up what is under way: what stays of the history.
     pub fn leave(self, turn: &mut LearnerTurn<'_>) -> Left {
-        if self.image.is_some_and(|image| !image.is_installed) {
+        if self.image.is_some_and(|image| !image.is_settled) {
             turn.push(LearnerOutput::Chore(ChoreCommand::SnapshotAbandon));
         }
         // What the disk makes of a cut under way is known by then.
         let is_cutting =
             matches!(self.stage, Stage::AwaitTruncated { .. } | Stage::AwaitCut { .. });
-        let is_on_disk = self.image.is_none_or(|image| image.is_installed);
+        let is_on_disk = self.image.is_none_or(|image| image.is_settled);
         if is_cutting || !is_on_disk || !self.has_state {
             return Left::Reload;
         }
@@ -490,7 +522,7 @@ impl Learning {
             assert!(logged >= image.zxid, "an image is the beginning of what is learned");
         }
         if matches!(self.stage, Stage::AwaitLogged { .. } | Stage::AwaitUpToDate) {
-            let has_name = self.image.is_none_or(|image| image.is_installed);
+            let has_name = self.image.is_none_or(|image| image.is_settled);
             assert!(has_name, "no epoch is written above an image without a name");
             assert_eq!(self.cuts_above, None, "nor above what is to go");
         }

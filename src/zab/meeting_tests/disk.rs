@@ -2,6 +2,7 @@
 //! strict as the log thread, and does what a storage queue tells it in order.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -34,17 +35,51 @@ pub struct Disk {
 }
 
 /// A command of the storage queue.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Command {
-    Append { records: Vec<Recent> },
-    Epoch { file: EpochFile, epoch: i64 },
-    Truncate { zxid: Zxid },
-    Install { zxid: Zxid },
-    CutAbove { zxid: Zxid, sent: Vec<Zxid> },
+    Append {
+        records: Vec<Recent>,
+    },
+    Epoch {
+        file: EpochFile,
+        epoch: i64,
+    },
+    Truncate {
+        zxid: Zxid,
+    },
+    Install {
+        zxid: Zxid,
+    },
+    CutAbove {
+        zxid: Zxid,
+        sent: Vec<Zxid>,
+    },
     SetLost(bool),
     Config,
     /// A snapshot of this server's own state; what the log has up to it may go.
-    Own { zxid: Zxid, history: History, purges: bool },
+    Own {
+        zxid: Zxid,
+        history: History,
+        purges: bool,
+    },
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Append { records } => {
+                let zxids: Vec<String> = records.iter().map(|r| format!("{:x}", r.zxid)).collect();
+                write!(f, "append {}", zxids.join(" "))
+            }
+            Command::Epoch { file, epoch } => write!(f, "{file:?} {epoch}"),
+            Command::Truncate { zxid } => write!(f, "truncate {zxid:x}"),
+            Command::Install { zxid } => write!(f, "install {zxid:x}"),
+            Command::CutAbove { zxid, .. } => write!(f, "cut above {zxid:x}"),
+            Command::SetLost(is_lost) => write!(f, "lost {is_lost}"),
+            Command::Config => f.write_str("config"),
+            Command::Own { zxid, purges, .. } => write!(f, "own snapshot {zxid:x} {purges}"),
+        }
+    }
 }
 
 /// What a disk says besides that something is durable.
@@ -149,12 +184,21 @@ impl Disk {
     }
 
     /// Does one command; what there is to say before it is durable.
-    pub fn execute(&mut self, ticket: Ticket, command: Command, broken: Option<Breakage>)
-    -> Option<DiskSaid> {
+    pub fn execute(
+        &mut self,
+        ticket: Ticket,
+        command: Command,
+        broken: Option<Breakage>,
+    ) -> Option<DiskSaid> {
         match command {
             Command::Append { records } => {
                 for record in records {
-                    assert!(record.zxid > self.last(), "{:x} behind {:x}", record.zxid, self.last());
+                    assert!(
+                        record.zxid > self.last(),
+                        "{:x} behind {:x}",
+                        record.zxid,
+                        self.last()
+                    );
                     self.log.push(record);
                 }
             }
@@ -206,8 +250,8 @@ impl Disk {
 
     fn truncate(&mut self, ticket: Ticket, zxid: Zxid) -> Option<DiskSaid> {
         let has_base = self.snapshots.keys().any(|at| *at <= zxid && *at >= self.log_from);
-        let is_here = self.log.iter().any(|record| record.zxid == zxid)
-            || self.snapshots.contains_key(&zxid);
+        let is_here =
+            self.log.iter().any(|record| record.zxid == zxid) || self.snapshots.contains_key(&zxid);
         if !has_base || !is_here || std::mem::take(&mut self.refuses) {
             return Some(DiskSaid::CutRefused(ticket));
         }

@@ -13,20 +13,43 @@ pub enum Fault {
     Crash(usize),
     Restart(usize),
     /// A server gets nothing and does nothing, then gets everything at once.
-    Stand { index: usize, ms: u64 },
-    DiskStands { index: usize, ms: u64 },
-    DiskIsSlow { index: usize, us: u64 },
+    Stand {
+        index: usize,
+        ms: u64,
+    },
+    DiskStands {
+        index: usize,
+        ms: u64,
+    },
+    DiskIsSlow {
+        index: usize,
+        us: u64,
+    },
     /// The next cut is refused.
     Refuse(usize),
     /// An own snapshot, and perhaps what it makes superfluous goes.
-    Snapshot { index: usize, purges: bool },
-    Cut { a: usize, b: usize },
-    Heal { a: usize, b: usize },
+    Snapshot {
+        index: usize,
+        purges: bool,
+    },
+    Cut {
+        a: usize,
+        b: usize,
+    },
+    Heal {
+        a: usize,
+        b: usize,
+    },
     /// One of a server's links breaks.
     Break(usize),
-    WireStands { index: usize, ms: u64 },
+    WireStands {
+        index: usize,
+        ms: u64,
+    },
     /// The leader that was elected last crashes, right now.
-    CrashLeader { down_ms: u64 },
+    CrashLeader {
+        down_ms: u64,
+    },
     /// From now on nothing goes wrong.
     End,
 }
@@ -139,6 +162,9 @@ impl World {
 
     fn heal(&mut self) {
         self.is_healed = true;
+        // Who is slow only takes longer.
+        self.shape.delay_us = self.shape.delay_us.min(1000);
+        self.shape.room = self.shape.room.max(20_000);
         self.net.cuts.clear();
         self.net.events.retain(|_, event| !matches!(event, Event::Fault(_)));
         let disk_us = self.shape.disk_us;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::base::{ConnId, SessionId, Ticket, WallMillis, Zxid};
 use crate::peering::{Forwarded, PacketBytes, PacketKind, Revalidate, Revalidated, Splitter};
 use crate::proto::{Entry, Txn, TxnHeader};
+use crate::zab::spoken::spoken;
 use crate::zab::{
     Ended, Ensemble, Input, LeaderSettings, Leadership, Left, LogSync, Outgoing, Output, Parting,
     Passed, Recent, Ring, Start, Summary, Turn, Wish,
@@ -81,18 +82,13 @@ impl World {
         let start = Start {
             me: machine.id,
             settings,
-            ensemble: Ensemble {
-                last_seen: current.clone(),
-                current,
-                reconfig_enabled: false,
-            },
+            ensemble: Ensemble { last_seen: current.clone(), current, reconfig_enabled: false },
             accepted_epoch: machine.disk.accepted,
             ours: Summary { current_epoch: machine.disk.current, last_zxid: tail.logged() },
             ring,
         };
         let mut out = Vec::new();
-        let mut turn =
-            Turn { now: self.now, last_ticket: &mut machine.last_ticket, out: &mut out };
+        let mut turn = Turn { now: self.now, last_ticket: &mut machine.last_ticket, out: &mut out };
         let leadership = Leadership::begin(start, &mut turn);
         let mut leader = Box::new(Leader {
             number,
@@ -205,9 +201,8 @@ impl World {
     }
 
     fn leader_input(&mut self, index: usize, l: &mut Leader, input: Input<'_>) {
-        let passed = self.with_leader(index, l, |leadership, turn| {
-            leadership.handle(turn, input).is_some()
-        });
+        let passed =
+            self.with_leader(index, l, |leadership, turn| leadership.handle(turn, input).is_some());
         assert!(!passed, "only packets are passed up");
     }
 
@@ -227,9 +222,7 @@ impl World {
             let input = Input::Packet { link: link(wire), packet };
             let asks = l.leadership.handle(&mut turn, input).and_then(asks);
             l.leadership.check();
-            let is_closed = |output: &Output| {
-                matches!(output, Output::Close { link: closed, .. } if *closed == link(wire))
-            };
+            let is_closed = |output: &Output| matches!(output, Output::Close { link: closed, .. } if *closed == link(wire));
             if !out.iter().any(is_closed) {
                 l.links.insert(wire, splitter);
             }
@@ -324,7 +317,9 @@ impl World {
         let file = machine.disk.snapshots.last_key_value();
         let file = file.filter(|(zxid, _)| **zxid >= machine.disk.log_from && zxid.0 > 0);
         let (mut zxid, mut history) = match file {
-            Some((zxid, history)) if self.rng.below(2) == 0 => (*zxid, history.to_vec()),
+            Some((zxid, history)) if self.shape.sends_files && self.rng.below(2) == 0 => {
+                (*zxid, history.to_vec())
+            }
             _ => (machine.at, machine.state.clone()),
         };
         let epoch = l.leadership.epoch().filter(|_| l.leadership.is_established());
@@ -342,7 +337,7 @@ impl World {
 
     fn perform_leader(&mut self, m: usize, l: &mut Leader, out: Vec<Output>) {
         for output in out {
-            self.note(|| format!("{} {output:?}", m + 1));
+            self.note(|| format!("{} {}", m + 1, told(&output)));
             match output {
                 Output::Send { link, outgoing } => self.send_out(l, link, &outgoing),
                 Output::Close { link, why } => {
@@ -420,13 +415,13 @@ fn is_honest(why: Parting) -> bool {
     use Parting::*;
     matches!(
         why,
-        Replaced
-            | Silent
-            | AckOverdue
-            | Ahead(_)
-            | TooManySyncs
-            | Hole(_)
-            | Missing
-            | RoleEnded
+        Replaced | Silent | AckOverdue | Ahead(_) | TooManySyncs | Hole(_) | Missing | RoleEnded
     )
+}
+
+fn told(output: &Output) -> String {
+    match output {
+        Output::Send { link, outgoing } => format!("says to {} {}", link.index, spoken(outgoing)),
+        other => format!("{other:?}"),
+    }
 }

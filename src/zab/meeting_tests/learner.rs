@@ -71,8 +71,7 @@ impl World {
         };
         machine.number = number;
         let mut out = Vec::new();
-        let mut turn =
-            LearnerTurn { now, last_ticket: &mut machine.last_ticket, out: &mut out };
+        let mut turn = LearnerTurn { now, last_ticket: &mut machine.last_ticket, out: &mut out };
         let role = LearnerRole::new(settings, standing, 1, &mut turn);
         let splitter = Splitter::new(PacketBytes::default());
         let (image, draft) = (Vec::new(), Vec::new());
@@ -212,7 +211,9 @@ impl World {
 
     fn perform_learner(&mut self, m: usize, l: &mut Learner, out: Vec<LearnerOutput>) {
         for output in out {
-            self.note(|| format!("{} {output:?}", m + 1));
+            if !matches!(output, LearnerOutput::Storage(_)) {
+                self.note(|| format!("{} {output:?}", m + 1));
+            }
             match output {
                 LearnerOutput::Dial { address, within_ms } => {
                     let (life, role) = (self.machines[m].life, l.number);
@@ -337,8 +338,7 @@ impl World {
         for output in out {
             let is_given_up = matches!(
                 output,
-                LearnerOutput::HangUp { .. }
-                    | LearnerOutput::Chore(ChoreCommand::SnapshotAbandon)
+                LearnerOutput::HangUp { .. } | LearnerOutput::Chore(ChoreCommand::SnapshotAbandon)
             );
             assert!(is_given_up, "a role that ends asks for nothing more: {output:?}");
         }

@@ -8,7 +8,7 @@ use crate::zab::{Left, Recent, Tail};
 
 use super::disk::{Command, Disk, DiskSaid, entry_of};
 use super::net::Event;
-use super::{Breakage, Machine, Role, Said, SYNC_LIMIT_TICKS, TICK_MS, World};
+use super::{Breakage, Machine, Role, SYNC_LIMIT_TICKS, Said, TICK_MS, World};
 
 impl Machine {
     pub fn is_up(&self) -> bool {
@@ -116,6 +116,7 @@ impl World {
     pub fn queue(&mut self, index: usize, ticket: Ticket, command: Command) {
         let broken = self.shape.breakage;
         let now = self.now;
+        self.note(|| format!("{} hands over {command:?}", index + 1));
         let machine = &mut self.machines[index];
         if broken == Some(Breakage::DurableAtOnce) {
             let life = machine.life;
@@ -239,7 +240,8 @@ impl World {
             is_leading && !self.net.is_cut(one, *m)
         });
         let (first, second) = (leading.next(), leading.next());
-        let latest = self.elected.filter(|latest| Some(*latest) == first || Some(*latest) == second);
+        let latest =
+            self.elected.filter(|latest| Some(*latest) == first || Some(*latest) == second);
         let leader = if self.rng.below(8) == 0 { second.or(first) } else { latest.or(first) };
         if let Some(leader) = leader {
             self.follow(one, leader);

@@ -46,6 +46,8 @@ pub struct Shape {
     pub force_snap: bool,
     /// Images of a leader that has proposed nothing are named for its epoch, as Java's are.
     pub names_epochs: bool,
+    /// A leader sends the snapshot that it has, though it is older than its state.
+    pub sends_files: bool,
     /// How many milliseconds lie between two things that clients do.
     pub client_ms: u64,
     pub breakage: Option<Breakage>,
@@ -92,8 +94,13 @@ pub enum Said {
     Room(u32),
     Lost(u32),
     /// A learner's dial has come through, or has not.
-    Dialed { address: usize, wire: u32 },
-    DialFailed { address: usize },
+    Dialed {
+        address: usize,
+        wire: u32,
+    },
+    DialFailed {
+        address: usize,
+    },
     /// A leader's port was dialled.
     Connected(u32),
     ImageProgress(usize),
@@ -169,10 +176,17 @@ pub struct Asked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    Write { session: SessionId, cxid: i32 },
+    Write {
+        session: SessionId,
+        cxid: i32,
+    },
     /// With what the leader had committed when it was asked for.
-    Sync { committed: Zxid },
-    Revalidation { session: SessionId },
+    Sync {
+        committed: Zxid,
+    },
+    Revalidation {
+        session: SessionId,
+    },
 }
 
 impl World {
@@ -249,7 +263,8 @@ impl World {
 
     pub fn note(&mut self, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            let line = format!("{:>10.3} {}", self.now.0 as f64 / 1e6, text());
+            let text: String = text().chars().take(200).collect();
+            let line = format!("{:>10.3} {text}", self.now.0 as f64 / 1e6);
             for byte in line.bytes() {
                 self.folded = (self.folded ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
             }

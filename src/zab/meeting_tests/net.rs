@@ -12,16 +12,38 @@ use super::{Said, World};
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Bytes arrive at an end of a wire.
-    Pump { wire: u32, to: usize },
+    Pump {
+        wire: u32,
+        to: usize,
+    },
     /// An end learns that its wire is gone.
-    Lost { wire: u32, end: usize },
+    Lost {
+        wire: u32,
+        end: usize,
+    },
     /// A dial arrives where it goes.
-    Knock { from: usize, life: u64, role: u64, address: usize, until: Instant },
+    Knock {
+        from: usize,
+        life: u64,
+        role: u64,
+        address: usize,
+        until: Instant,
+    },
     /// Something is said to a role; 0: to whichever there is.
-    Tell { to: usize, life: u64, role: u64, said: Said },
-    DiskStep { index: usize, life: u64 },
+    Tell {
+        to: usize,
+        life: u64,
+        role: u64,
+        said: Said,
+    },
+    DiskStep {
+        index: usize,
+        life: u64,
+    },
     /// A server that stood still goes on.
-    Wake { index: usize },
+    Wake {
+        index: usize,
+    },
     Fault(Fault),
     Elect,
     Clients,
@@ -171,7 +193,8 @@ impl World {
     /// What was not read after all stays in the socket.
     pub fn put_back(&mut self, wire: u32, end: usize, rest: &[u8]) {
         if let Some(at) = self.net.wires.get_mut(&wire) {
-            let later = std::mem::replace(&mut at.ends[end].arrived, rest.iter().copied().collect());
+            let later =
+                std::mem::replace(&mut at.ends[end].arrived, rest.iter().copied().collect());
             at.ends[end].arrived.extend(later);
         }
         self.start_pump(wire, end);
