@@ -78,8 +78,9 @@ pub(super) struct Learning {
     pub(super) ledger: Ledger,
     pub(super) watch: Watch,
     on_disk: Zxid,
-    /// Where the history on the disk ends, if there is one that can be relied on.
-    own_end: Option<Zxid>,
+    /// Zxids of the history on the disk, if it can be relied on: where the state ended, and the
+    /// tail behind it.
+    own: Vec<Zxid>,
     /// Only an image will do.
     needs_image: bool,
     /// A mark says that this disk has lost something.
@@ -112,7 +113,7 @@ impl Learning {
             epoch,
             form,
             stage: Stage::AwaitSync,
-            own_end: is_whole.then(|| standing.tail.logged()),
+            own: if is_whole { standing.tail.zxids() } else { Vec::new() },
             ledger: Ledger::new(standing.tail, settings.is_logging(), settings.pending_bytes),
             watch: Watch::new(now, limit_ms, limit_ms, settings.tick_ms),
             on_disk: standing.on_disk,
@@ -339,8 +340,9 @@ impl Learning {
         if !settings.is_observer() {
             self.ledger.owe_acks();
         }
-        if let Some(end) = self.end_that_is_sent() {
-            return self.keep_own(end, turn);
+        let sent = self.ledger.waiting_zxids();
+        if let Some(zxid) = self.last_shared(&sent) {
+            return self.keep_until(zxid, &sent, turn);
         }
         if let Some(image) = &mut self.image {
             let zxid = image.zxid;
@@ -349,7 +351,6 @@ impl Learning {
         }
         match (self.cuts_above, self.image) {
             (Some(zxid), _) => {
-                let sent = self.ledger.waiting_zxids();
                 let cut = |ticket| LearnerStorage::CutAbove { ticket, zxid, sent };
                 let ticket = self.ledger.command(turn, cut);
                 self.stage = Stage::AwaitCut { ticket };
@@ -362,28 +363,26 @@ impl Learning {
         }
     }
 
-    /// The image is older than this disk, and the leader has sent the txn that the history there
-    /// ends with: then all of it is the leader's. To cut it down to the image would take away for
-    /// a moment what this server has acknowledged, where its log begins behind the image.
-    fn end_that_is_sent(&self) -> Option<Zxid> {
-        let image = self.image?;
-        let end = self.own_end.filter(|end| *end == self.on_disk && *end > image.zxid)?;
-        self.ledger.waiting_zxids().contains(&end).then_some(end)
+    /// The last txn here that the leader has sent behind its image: up to there the history on the
+    /// disk is the leader's. To cut it down to the image would take away for a moment what this
+    /// server has acknowledged, where its log begins behind the image.
+    fn last_shared(&self, sent: &[Zxid]) -> Option<Zxid> {
+        self.image?;
+        self.own.iter().rev().copied().find(|own| sent.binary_search(own).is_ok())
     }
 
     /// The disk goes on from its own history. Whoever sent an image to replace it gets what he
     /// wants by the snapshot that follows.
-    fn keep_own(&mut self, end: Zxid, turn: &mut LearnerTurn<'_>) {
-        log::info!(
-            "The log ends behind the leader's snapshot with 0x{end:x} and goes on from there"
-        );
+    fn keep_until(&mut self, zxid: Zxid, sent: &[Zxid], turn: &mut LearnerTurn<'_>) {
+        log::info!("The log is the leader's up to 0x{zxid:x}, behind its snapshot, and is kept");
         turn.push(LearnerOutput::Chore(ChoreCommand::SnapshotAbandon));
         if let Some(image) = &mut self.image {
             image.is_settled = true;
         }
-        self.cuts_above = None;
-        self.ledger.release(end);
-        self.write_epoch(turn);
+        let sent = sent[sent.partition_point(|sent| *sent <= zxid)..].to_vec();
+        let cut = |ticket| LearnerStorage::CutAbove { ticket, zxid, sent };
+        let ticket = self.ledger.command(turn, cut);
+        self.stage = Stage::AwaitCut { ticket };
     }
 
     /// The log has nothing above the cut but what it shares with the leader, up to `kept`.

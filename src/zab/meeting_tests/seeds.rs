@@ -92,7 +92,7 @@ fn leaders_and_learners_are_safe_and_come_together() {
 
 /// How many worlds it takes to see that something is broken.
 fn found_after(breakage: Breakage) -> Option<u64> {
-    (0..200).find(|seed| catch_unwind(|| run(*seed, Some(breakage))).is_err())
+    (0..60).find(|seed| catch_unwind(|| run(*seed, Some(breakage))).is_err())
 }
 
 #[test]
