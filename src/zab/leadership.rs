@@ -340,6 +340,10 @@ impl Leadership {
     pub fn handle<'a>(&mut self, turn: &mut Turn<'_>, input: Input<'a>) -> Option<Passed<'a>> {
         self.notice_stall(turn);
         if self.is_over {
+            // Whoever comes now was never among those whose links were closed.
+            if let Input::Connected { link, .. } = input {
+                turn.out.push(Output::Close { link, why: Parting::RoleEnded });
+            }
             return None;
         }
         match input {

@@ -66,7 +66,8 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Image {
     zxid: Zxid,
-    is_installed: bool,
+    /// It has its name, or nothing is wanted of it any more.
+    is_settled: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +78,9 @@ pub(super) struct Learning {
     pub(super) ledger: Ledger,
     pub(super) watch: Watch,
     on_disk: Zxid,
+    /// Zxids of the history on the disk, if it can be relied on: where the state ended, and the
+    /// tail behind it.
+    own: Vec<Zxid>,
     /// Only an image will do.
     needs_image: bool,
     /// A mark says that this disk has lost something.
@@ -104,10 +108,12 @@ impl Learning {
         now: Instant,
     ) -> Learning {
         let limit_ms = settings.init_limit_ms();
+        let is_whole = standing.can_rebuild && settings.is_logging();
         Learning {
             epoch,
             form,
             stage: Stage::AwaitSync,
+            own: if is_whole { standing.tail.zxids() } else { Vec::new() },
             ledger: Ledger::new(standing.tail, settings.is_logging(), settings.pending_bytes),
             watch: Watch::new(now, limit_ms, limit_ms, settings.tick_ms),
             on_disk: standing.on_disk,
@@ -273,7 +279,7 @@ impl Learning {
         log::info!("Getting a snapshot from leader 0x{zxid:x}");
         turn.push(LearnerOutput::SyncBegan { kind: SyncKind::Snap, zxid });
         self.cuts_above = (self.on_disk > zxid).then_some(zxid);
-        self.image = Some(Image { zxid, is_installed: false });
+        self.image = Some(Image { zxid, is_settled: false });
         self.has_state = false;
         self.ledger.begin_behind(zxid);
         let receiving = Receiving::new(zxid, settings.item_bytes, turn);
@@ -334,14 +340,17 @@ impl Learning {
         if !settings.is_observer() {
             self.ledger.owe_acks();
         }
+        let sent = self.ledger.waiting_zxids();
+        if let Some(zxid) = self.last_shared(&sent) {
+            return self.keep_until(zxid, &sent, turn);
+        }
         if let Some(image) = &mut self.image {
             let zxid = image.zxid;
             self.ledger.command(turn, |ticket| LearnerStorage::InstallSnapshot { ticket, zxid });
-            image.is_installed = true;
+            image.is_settled = true;
         }
         match (self.cuts_above, self.image) {
             (Some(zxid), _) => {
-                let sent = self.ledger.waiting_zxids();
                 let cut = |ticket| LearnerStorage::CutAbove { ticket, zxid, sent };
                 let ticket = self.ledger.command(turn, cut);
                 self.stage = Stage::AwaitCut { ticket };
@@ -352,6 +361,28 @@ impl Learning {
             }
             (None, None) => self.write_epoch(turn),
         }
+    }
+
+    /// The last txn here that the leader has sent behind its image: up to there the history on the
+    /// disk is the leader's. To cut it down to the image would take away for a moment what this
+    /// server has acknowledged, where its log begins behind the image.
+    fn last_shared(&self, sent: &[Zxid]) -> Option<Zxid> {
+        self.image?;
+        self.own.iter().rev().copied().find(|own| sent.binary_search(own).is_ok())
+    }
+
+    /// The disk goes on from its own history. Whoever sent an image to replace it gets what he
+    /// wants by the snapshot that follows.
+    fn keep_until(&mut self, zxid: Zxid, sent: &[Zxid], turn: &mut LearnerTurn<'_>) {
+        log::info!("The log is the leader's up to 0x{zxid:x}, behind its snapshot, and is kept");
+        turn.push(LearnerOutput::Chore(ChoreCommand::SnapshotAbandon));
+        if let Some(image) = &mut self.image {
+            image.is_settled = true;
+        }
+        let sent = sent[sent.partition_point(|sent| *sent <= zxid)..].to_vec();
+        let cut = |ticket| LearnerStorage::CutAbove { ticket, zxid, sent };
+        let ticket = self.ledger.command(turn, cut);
+        self.stage = Stage::AwaitCut { ticket };
     }
 
     /// The log has nothing above the cut but what it shares with the leader, up to `kept`.
@@ -467,13 +498,13 @@ impl Learning {
 
     /// Gives up what is under way: what stays of the history.
     pub fn leave(self, turn: &mut LearnerTurn<'_>) -> Left {
-        if self.image.is_some_and(|image| !image.is_installed) {
+        if self.image.is_some_and(|image| !image.is_settled) {
             turn.push(LearnerOutput::Chore(ChoreCommand::SnapshotAbandon));
         }
         // What the disk makes of a cut under way is known by then.
         let is_cutting =
             matches!(self.stage, Stage::AwaitTruncated { .. } | Stage::AwaitCut { .. });
-        let is_on_disk = self.image.is_none_or(|image| image.is_installed);
+        let is_on_disk = self.image.is_none_or(|image| image.is_settled);
         if is_cutting || !is_on_disk || !self.has_state {
             return Left::Reload;
         }
@@ -490,7 +521,7 @@ impl Learning {
             assert!(logged >= image.zxid, "an image is the beginning of what is learned");
         }
         if matches!(self.stage, Stage::AwaitLogged { .. } | Stage::AwaitUpToDate) {
-            let has_name = self.image.is_none_or(|image| image.is_installed);
+            let has_name = self.image.is_none_or(|image| image.is_settled);
             assert!(has_name, "no epoch is written above an image without a name");
             assert_eq!(self.cuts_above, None, "nor above what is to go");
         }

@@ -23,6 +23,8 @@ mod learning;
 mod learning_history;
 mod ledger;
 mod log_feed;
+#[cfg(test)]
+mod meeting_tests;
 mod observing;
 mod reading;
 mod receiving;

@@ -51,6 +51,12 @@ impl Tail {
         &self.entries
     }
 
+    /// Where the state ends, and what lies behind it.
+    pub(super) fn zxids(&self) -> Vec<Zxid> {
+        let entries = self.entries.iter().map(|entry| entry.header.zxid);
+        std::iter::once(self.applied).chain(entries).collect()
+    }
+
     /// Somebody has said that all of it is committed, or takes it over otherwise.
     pub fn into_entries(self) -> VecDeque<Entry> {
         self.entries

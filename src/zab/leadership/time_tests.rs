@@ -152,3 +152,14 @@ fn a_voter_that_looks_again_is_waited_for_no_longer_than_an_operator_says() {
     bench.input(Input::Looking { server: ServerId(2) });
     assert_eq!(bench.ended, Some(Ended::VoterChangedMind { server: ServerId(2) }));
 }
+
+#[test]
+fn who_comes_to_a_leader_that_stood_still_is_turned_away() {
+    let mut bench = Bench::leading();
+    bench.now = bench.now.plus_ms(20 * TICK_MS);
+    bench.connect(2, usize::MAX);
+    assert!(matches!(bench.ended, Some(Ended::Stalled { .. })));
+    bench.connect(3, usize::MAX);
+    let turned_away = bench.closed.iter().filter(|(_, why)| *why == Parting::RoleEnded);
+    assert_eq!(turned_away.count(), 4, "two that followed, and two that came");
+}

@@ -92,8 +92,32 @@ fn what_lies_above_an_image_goes_but_for_what_the_leader_sends_again() {
         assert_eq!(bench.state, expected);
         assert_eq!(bench.disk().history(), [expected, vec![last.next()]].concat());
         assert_eq!(bench.acks()[1], last.next());
-        assert_eq!(command_kinds(&bench)[1..3], ["install", "cut above"]);
+        // What was sent and is here needs no image below it.
+        let is_shared = sent.contains(&z(4, 6));
+        let first = if is_shared { "cut above" } else { "install" };
+        assert_eq!(command_kinds(&bench)[1], first);
     }
+}
+
+#[test]
+fn an_image_older_than_the_disk_takes_nothing_off_it_that_was_acknowledged() {
+    // Its own snapshot is later than the image, and the log behind that is all that it has.
+    let mut disk = Disk::of(&zs(4, 1, 9));
+    disk.snapshots.insert(z(4, 7), zs(4, 1, 7));
+    disk.log = zs(4, 8, 9);
+    let mut bench = joined_with(follower_settings(), disk);
+    bench.image_of = zs(4, 1, 3);
+    let wire = Wire::new().snap(z(4, 3)).history(&zs(4, 4, 10)).new_leader(5);
+    bench.feed(&wire.bytes);
+    bench.settle();
+    for disk in &bench.disks {
+        assert!(disk.history().starts_with(&zs(4, 1, 9)), "{:?}", disk.history());
+    }
+    bench.feed(&Wire::new().up_to_date().bytes);
+    assert_eq!((bench.ended.clone(), bench.state.clone()), (None, zs(4, 1, 10)));
+    assert_eq!(bench.disk().history(), zs(4, 1, 10));
+    assert!(bench.was_asked(is_abandon), "nobody needs the file");
+    assert!(bench.was_asked(|output| *output == LearnerOutput::WantSnapshot), "but its state");
 }
 
 #[test]
@@ -103,7 +127,7 @@ fn an_image_below_the_disk_waits_for_the_cut_before_it_is_believed() {
     bench.feed(&Wire::new().snap(z(4, 5)).history(&zs(4, 6, 7)).new_leader(5).bytes);
     bench.chore_step();
     assert_eq!(bench.role.reads(), Reads::Nothing);
-    assert_eq!(command_kinds(&bench)[1..], ["install", "cut above"]);
+    assert_eq!(command_kinds(&bench)[1..], ["cut above"]);
     let (left, disk) = bench.leave();
     assert_eq!(left, Left::Reload);
     assert_eq!(disk.history(), zs(4, 1, 7), "what both have stays");
