@@ -263,6 +263,7 @@ impl Node {
         if is_alone {
             node.establish_role(start.tail, start.replay_until);
         }
+        node.show_members();
         node.snapshots.last = start.snapshot.filter(|_| !start.wants_snapshot);
         if start.wants_snapshot {
             node.snapshots.demand();

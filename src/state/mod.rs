@@ -29,7 +29,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::base::{SessionId, Zxid};
+use crate::base::{SessionId, WallMillis, Zxid};
 use crate::proto::{Acl, Perms};
 
 pub use acls::AclList;
@@ -259,6 +259,16 @@ impl State {
     pub fn orphans(&self) -> Vec<SessionId> {
         let is_orphan = |id: &SessionId| !self.sessions.contains_key(id);
         self.sessions_with_ephemerals().filter(is_orphan).collect()
+    }
+
+    /// What /zookeeper/config says, from this server's own knowledge and not by a txn. As in Java,
+    /// the node's times are not the same everywhere, and no digest covers it.
+    pub fn set_config(&mut self, text: &[u8], version: Zxid, time: WallMillis) {
+        let Some(id) = self.nodes.find("/zookeeper/config") else { return };
+        self.put_data(id, Some(text));
+        let mut stat = self.nodes.stat(id);
+        (stat.mzxid, stat.mtime, stat.version) = (version, time.0, -1);
+        self.nodes.set_stat(id, &stat);
     }
 
     /// The root alone, as a new image begins.

@@ -3,11 +3,13 @@
 
 use bytes::Bytes;
 
-use crate::base::ServerId;
+use crate::base::{ServerId, Zxid};
+use crate::history::StorageCommand;
 use crate::members::Membership;
 use crate::zab::ConfigPlace;
 
 use super::super::Node;
+use super::super::seam::{Effect, Effects};
 use super::settings::{electorate, own_addresses, peers};
 use super::{Kind, Member};
 
@@ -48,6 +50,30 @@ impl Member {
 }
 
 impl Node {
+    /// What clients see of the members is what this server knows, whenever a role or a state
+    /// begins.
+    pub(in super::super) fn show_members(&mut self) {
+        let Some(member) = self.member.as_deref() else { return };
+        let current = &member.ensemble.current;
+        let (text, version) = (current.text(), Zxid(current.version));
+        self.state.set_config(text.as_bytes(), version, self.now.wall);
+    }
+
+    /// Writes what a leader decides itself.
+    pub(super) fn keep_config(
+        &mut self,
+        config: &Membership,
+        place: ConfigPlace,
+        out: &mut Effects,
+    ) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let files = member.files_of(config, place);
+        if !files.is_empty() {
+            let ticket = self.next_ticket();
+            out.push(Effect::Storage(StorageCommand::ReplaceFiles { ticket, files }));
+        }
+    }
+
     /// A configuration is committed. Java's servers pass it over where reconfiguration is off.
     pub(super) fn activate(&mut self, config: Membership, leader: Option<ServerId>) {
         let now = self.now.mono;
@@ -72,6 +98,7 @@ impl Node {
         let electorate = electorate(&member.ensemble);
         member.election.adopt(electorate, kind == Kind::Observer);
         let peers = peers(&member.ensemble);
+        self.show_members();
         self.with_mesh(|mesh, _, out| mesh.adopt(now, peers, out));
         if let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner())
             && is_other

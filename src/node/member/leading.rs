@@ -6,8 +6,8 @@ use crate::base::{ConnId, Ticket, Zxid, limits};
 use crate::history::{ChoreCommand, LogPlace, StorageCommand};
 use crate::peering::{Packet, PacketBytes, Splitter};
 use crate::zab::{
-    self, Ended, Leadership, Leading, Output, Passed, Place, Probed, Recent, Ring, Start, Summary,
-    Tail, Wish,
+    self, ConfigPlace, Ended, Leadership, Leading, Output, Passed, Place, Probed, Recent, Ring,
+    Start, Summary, Tail, Wish,
 };
 
 use super::super::seam::{Effect, Effects};
@@ -85,18 +85,19 @@ impl Node {
             }
             Output::Wanted { link, wish } => self.on_wish(link, wish, out),
             Output::LastSeen(config) => {
+                self.keep_config(&config, ConfigPlace::LastSeen, out);
                 if let Some(member) = self.member.as_deref_mut() {
                     member.ensemble.last_seen = *config;
                 }
             }
-            Output::Established { epoch } => self.establish_leader(epoch),
+            Output::Established { epoch } => self.establish_leader(epoch, out),
             Output::Committed { through } => self.leading.commit(through),
             Output::Ended(why) => leader.ended = Some(why),
         }
     }
 
     /// A quorum follows: what was recovered is committed, and from here on there are proposals.
-    fn establish_leader(&mut self, epoch: u32) {
+    fn establish_leader(&mut self, epoch: u32, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
         let took_ms = self.now.mono.ms_since(member.looking_since);
         log::info!(
@@ -109,6 +110,13 @@ impl Node {
         self.leading = Leading::of_ensemble(Zxid::new(epoch, 0));
         self.prepare.clear();
         self.establish_role(tail.into_entries().into(), replay_until);
+        self.show_members();
+        if let Some(member) = self.member.as_deref() {
+            // A quorum has taken it over with NEWLEADER.
+            let config = member.ensemble.last_seen.clone();
+            self.activate(config.clone(), None);
+            self.keep_config(&config, ConfigPlace::Active, out);
+        }
         self.with_election(|election, _, out| election.correct_epoch(i64::from(epoch), out));
     }
 

@@ -107,7 +107,7 @@ impl Node {
                 }
                 out.push(Effect::Chore(command));
             }
-            LearnerOutput::SyncBegan { .. } => {}
+            LearnerOutput::SyncBegan { .. } => self.show_members(),
             LearnerOutput::BeginImage { .. } => self.begin_image(),
             LearnerOutput::FinishImage { zxid } => self.finish_image(zxid),
             LearnerOutput::Reload => self.ask_to_rebuild(out),
@@ -266,6 +266,7 @@ impl Node {
         if let Some(zxid) = learner.finished.take() {
             self.state = loader
                 .map_or_else(|| State::new(&self.settings.state), |loader| loader.finish(zxid));
+            self.show_members();
         } else {
             learner.loader = loader;
         }

@@ -305,6 +305,7 @@ impl Node {
             }
             _ => self.reloaded(tail, out),
         }
+        self.show_members();
     }
 
     /// A role is over: clients go, and with them all that waits for it.

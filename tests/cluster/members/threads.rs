@@ -77,12 +77,7 @@ impl Threads {
         }
     }
 
-    pub fn start(
-        &mut self,
-        life: u64,
-        log: LogWriter<SimDisk>,
-        chores: Chores<SimDisk>,
-    ) {
+    pub fn start(&mut self, life: u64, log: LogWriter<SimDisk>, chores: Chores<SimDisk>) {
         assert!(self.log.is_none() && life > 0, "one process at a time");
         self.log = Some(log);
         self.chores = Some(chores);
