@@ -282,17 +282,10 @@ impl World {
         let at = link(wire);
         let missing = Input::Missing { link: at };
         let input = match wish {
-            Wish::Log { after, bytes } => {
-                let disk = &self.machines[m].disk;
-                let read = match self.shape.breakage {
-                    Some(Breakage::ReadsOverPurged) => disk.read(after.max(disk.log_from), bytes),
-                    _ => disk.read(after, bytes),
-                };
-                match read {
-                    Some((records, is_end)) => Input::Log { link: at, records, is_end },
-                    None => missing,
-                }
-            }
+            Wish::Log { after, bytes } => match self.machines[m].disk.read(after, bytes) {
+                Some((records, is_end)) => Input::Log { link: at, records, is_end },
+                None => missing,
+            },
             Wish::Image => {
                 let (zxid, history) = self.image(m, l);
                 l.images.insert(wire, (zxid, image::encode(&history)));
