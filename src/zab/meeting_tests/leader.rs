@@ -222,8 +222,11 @@ impl World {
             let input = Input::Packet { link: link(wire), packet };
             let asks = l.leadership.handle(&mut turn, input).and_then(asks);
             l.leadership.check();
-            let is_closed = |output: &Output| matches!(output, Output::Close { link: closed, .. } if *closed == link(wire));
-            if !out.iter().any(is_closed) {
+            let closed = out.iter().filter_map(|output| match output {
+                Output::Close { link, .. } => Some(*link),
+                _ => None,
+            });
+            if closed.into_iter().all(|closed| closed != link(wire)) {
                 l.links.insert(wire, splitter);
             }
             self.perform_leader(m, l, out);
