@@ -222,8 +222,11 @@ impl World {
             let input = Input::Packet { link: link(wire), packet };
             let asks = l.leadership.handle(&mut turn, input).and_then(asks);
             l.leadership.check();
-            let is_closed = |output: &Output| matches!(output, Output::Close { link: closed, .. } if *closed == link(wire));
-            if !out.iter().any(is_closed) {
+            let closed = out.iter().filter_map(|output| match output {
+                Output::Close { link, .. } => Some(*link),
+                _ => None,
+            });
+            if closed.into_iter().all(|closed| closed != link(wire)) {
                 l.links.insert(wire, splitter);
             }
             self.perform_leader(m, l, out);
@@ -282,17 +285,10 @@ impl World {
         let at = link(wire);
         let missing = Input::Missing { link: at };
         let input = match wish {
-            Wish::Log { after, bytes } => {
-                let disk = &self.machines[m].disk;
-                let read = match self.shape.breakage {
-                    Some(Breakage::ReadsOverPurged) => disk.read(after.max(disk.log_from), bytes),
-                    _ => disk.read(after, bytes),
-                };
-                match read {
-                    Some((records, is_end)) => Input::Log { link: at, records, is_end },
-                    None => missing,
-                }
-            }
+            Wish::Log { after, bytes } => match self.machines[m].disk.read(after, bytes) {
+                Some((records, is_end)) => Input::Log { link: at, records, is_end },
+                None => missing,
+            },
             Wish::Image => {
                 let (zxid, history) = self.image(m, l);
                 l.images.insert(wire, (zxid, image::encode(&history)));

@@ -192,11 +192,7 @@ impl World {
         machine.inbox.clear();
         let queue = std::mem::take(&mut machine.queue);
         let queue = queue.into_iter().map(|(_, ticket, command)| (ticket, command));
-        let accepted = machine.disk.accepted;
         machine.disk.crash(queue, &mut self.rng, broken);
-        if broken == Some(Breakage::ForgetsAccepted) && machine.disk.accepted == accepted {
-            machine.disk.accepted = machine.disk.current;
-        }
         self.check_disk(index);
     }
 
@@ -254,7 +250,7 @@ impl World {
             (machine.disk.current, machine.tail.logged(), machine.id)
         };
         let best = match self.shape.breakage {
-            Some(Breakage::ElectsAnybody) => voters.first(),
+            Some(Breakage::ElectsTheWorst) => voters.iter().min_by_key(|m| standing(m)),
             _ => voters.iter().max_by_key(|m| standing(m)),
         };
         let Some(leader) = best.copied() else { return };

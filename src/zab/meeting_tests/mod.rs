@@ -68,16 +68,12 @@ pub enum Breakage {
     CutsNothing,
     /// A snapshot never gets its name.
     InstallsNothing,
-    /// What was accepted is forgotten in a crash.
-    ForgetsAccepted,
     /// An image lacks its last txn.
     ImageLacksLast,
     /// The log says of any zxid that it is there.
     ProbeKnowsAll,
-    /// Whoever is first is elected.
-    ElectsAnybody,
-    /// The log is read though what comes next was purged.
-    ReadsOverPurged,
+    /// Whoever has least is elected.
+    ElectsTheWorst,
     /// A sync is answered before what it waits for.
     SyncsEarly,
 }

@@ -105,11 +105,9 @@ fn whatever_is_broken_shows() {
         CommitsAlone,
         CutsNothing,
         InstallsNothing,
-        ForgetsAccepted,
         ImageLacksLast,
         ProbeKnowsAll,
-        ElectsAnybody,
-        ReadsOverPurged,
+        ElectsTheWorst,
         SyncsEarly,
     ];
     let found: Vec<_> = all.iter().map(|breakage| (breakage, found_after(*breakage))).collect();
