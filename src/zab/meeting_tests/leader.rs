@@ -244,7 +244,10 @@ impl World {
                 Outgoing::packet(PacketKind::Sync, Zxid::ZERO).write(&mut bytes);
                 self.write(wire, 1, &bytes);
             }
-            Asks::Sync => self.leader_input(m, l, Input::Sync { link: link(wire) }),
+            Asks::Sync => {
+                let (link, after) = (link(wire), Zxid::ZERO);
+                self.leader_input(m, l, Input::Sync { link, after });
+            }
             Asks::Revalidate(Revalidate { session, .. }) => {
                 let revalidated = Revalidated { session, is_valid: true };
                 self.tell_soon(m, l.number, Said::Revalidated(wire, revalidated));

@@ -380,7 +380,7 @@ impl Cluster {
         let World { clock, network, .. } = &mut self.world;
         clock.forget(member);
         if fault == DiskFault::PowerCut {
-            network.power_off(member);
+            network.power_off(clock, member);
             self.powered[member] = false;
         } else if self.powered[member] {
             network.kill(clock, member);
