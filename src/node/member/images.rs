@@ -93,6 +93,11 @@ impl Node {
     ) -> bool {
         use crate::zab::LearnerInput;
         let Some(member) = self.member.as_deref_mut() else { return false };
+        // The image was given up before any snapshot of this server's own was begun.
+        if *event == StorageEvent::SnapshotAbandoned && member.gave_up_image {
+            member.gave_up_image = false;
+            return true;
+        }
         if self.snapshots.is_busy() {
             return false;
         }
@@ -102,10 +107,6 @@ impl Node {
             }
             StorageEvent::SnapshotWritten { zxid } => LearnerInput::ImageWritten { zxid: *zxid },
             StorageEvent::SnapshotFailed { zxid, .. } => LearnerInput::ImageFailed { zxid: *zxid },
-            StorageEvent::SnapshotAbandoned => {
-                member.gave_up_image = false;
-                return true;
-            }
             _ => return false,
         };
         self.tell_learner(input, out);

@@ -31,8 +31,6 @@ pub enum Breakage {
     AppendLost,
     /// Accepted epochs are told durable and never written.
     EpochForgotten,
-    /// Truncations are told done and are not.
-    NothingCut,
     /// A server thinks that it has one txn more than there is on its disk.
     VoteAboveDisk,
 }

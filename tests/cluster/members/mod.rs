@@ -157,7 +157,6 @@ fn every_breakage_of_members_is_found() {
         (Breakage::EpochBeforeTxns, ""),
         (Breakage::AppendLost, ""),
         (Breakage::EpochForgotten, ""),
-        (Breakage::NothingCut, ""),
         (Breakage::VoteAboveDisk, "positions"),
     ];
     for (breakage, checker) in breakages {

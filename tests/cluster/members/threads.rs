@@ -251,7 +251,6 @@ fn is_left_out(breakage: Breakage, command: &StorageCommand, appends: &mut u64) 
         (Breakage::EpochForgotten, StorageCommand::WriteEpoch { file, .. }) => {
             *file == EpochFile::Accepted
         }
-        (Breakage::NothingCut, StorageCommand::Truncate { .. }) => true,
         _ => false,
     }
 }
