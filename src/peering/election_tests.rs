@@ -192,8 +192,11 @@ fn java_s_lengths_decide_which_notification_it_is() {
     }
 }
 
-/// What a server of Java makes of a body, by its order of reading: state, vote, version, text.
-fn as_java_reads(body: &[u8]) -> Option<(i32, [i64; 4], i32, Option<Vec<u8>>)> {
+/// State, vote, version, text.
+type Read = (i32, [i64; 4], i32, Option<Vec<u8>>);
+
+/// What a server of Java makes of a body, by its order of reading.
+fn as_java_reads(body: &[u8]) -> Option<Read> {
     let int = |at: usize| Some(i32::from_be_bytes(*body.get(at..)?.first_chunk()?));
     let long = |at: usize| Some(i64::from_be_bytes(*body.get(at..)?.first_chunk()?));
     let vote = [long(4)?, long(12)?, long(20)?, if body.len() == 28 { 0 } else { long(28)? }];

@@ -171,11 +171,10 @@ impl World {
                 let bytes = self.room(wire, 1);
                 self.leader_input(m, l, Input::Room { link: link(wire), bytes });
             }
-            Said::Lost(wire) => {
-                if l.links.remove(&wire).is_some() {
-                    self.leader_input(m, l, Input::Closed { link: link(wire) });
-                }
+            Said::Lost(wire) if l.links.remove(&wire).is_some() => {
+                self.leader_input(m, l, Input::Closed { link: link(wire) });
             }
+            Said::Lost(_) => {}
             Said::Probe(wire, zxid) => self.on_probe(m, l, wire, zxid),
             Said::Wish(wire, wish) => self.on_wish(m, l, wire, wish),
             Said::Revalidated(wire, revalidated) => {

@@ -312,9 +312,9 @@ impl World {
 
     /// Somebody leads, all others follow, and all have come to the same.
     pub fn is_whole(&self) -> bool {
-        let mut leaders = self.machines.iter().filter_map(|machine| match &machine.role {
-            Role::Leading(leader) if leader.leadership.is_established() => Some(machine),
-            _ => None,
+        let mut leaders = self.machines.iter().filter(|machine| match &machine.role {
+            Role::Leading(leader) => leader.leadership.is_established(),
+            _ => false,
         });
         let (Some(leader), None) = (leaders.next(), leaders.next()) else { return false };
         let end = leader.disk.last_record();
