@@ -87,11 +87,19 @@ const FLOORS: [(&str, u64); 30] = [
 
 #[test]
 fn a_block_of_seeds_of_members_loses_nothing_and_does_something() {
-    if let Some(seed) = env_number("ZKD_SIM_MEMBERS") {
-        let outcome = check_seed(seed);
-        println!("{:?}\n{}{:?}", Plan::of_seed(seed), outcome.tail, outcome.counters);
-        return;
+    match env_number("ZKD_SIM_MEMBERS") {
+        Some(seed) => tell_seed(seed),
+        None => check_block(),
     }
+}
+
+/// What one seed is and what came of it.
+fn tell_seed(seed: u64) {
+    let outcome = check_seed(seed);
+    println!("{:?}\n{}{:?}", Plan::of_seed(seed), outcome.tail, outcome.counters);
+}
+
+fn check_block() {
     let seeds = env_number("ZKD_SIM_SEEDS").unwrap_or(60);
     let first = env_number("ZKD_SIM_FIRST").unwrap_or(1);
     let mut totals: BTreeMap<&'static str, u64> = BTreeMap::new();
