@@ -24,6 +24,15 @@ fn election_at(addresses: &[HostPort]) -> PeerPorts {
     }
 }
 
+/// Until somebody listens there.
+fn wait_for(address: SocketAddr) {
+    let from = std::time::Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(from.elapsed() < PATIENCE, "nobody listens at {address}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_port_that_stays_taken_ends_the_server_with_its_status() {
     let (_holder, address) = taken();
@@ -57,9 +66,7 @@ fn a_port_that_becomes_free_is_listened_at_then_however_long_that_takes() {
     drop(holder);
     member.election = Some(address);
     // Who comes in between finds nobody.
-    while TcpStream::connect(address).is_err() {
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(address);
     member.meet(PeerPort::Election);
     member.told_until(&mut witness, link);
 }
@@ -121,9 +128,7 @@ fn a_name_that_is_not_known_yet_is_looked_up_again() {
         reactor.peers.names.resolve_with(known_later);
     });
     assert_eq!(member.election, None);
-    while TcpStream::connect(address).is_err() {
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(address);
     member.election = Some(address);
     member.meet(PeerPort::Election);
 }

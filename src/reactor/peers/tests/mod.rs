@@ -107,7 +107,7 @@ struct Member {
     waker: Arc<Waker>,
     thread: Option<JoinHandle<(Ended, Reactor)>>,
     /// What is left of it: nothing closes because it was dropped.
-    remains: Option<Reactor>,
+    _remains: Option<Reactor>,
 }
 
 impl Member {
@@ -145,8 +145,18 @@ impl Member {
             connections: Arc::clone(&connections),
         };
         let run = move || (reactor.run(&mut probe, &NoStorage), reactor);
-        let (thread, remains) = (Some(thread::spawn(run)), None);
-        Member { clients, election, quorum, told, orders, connections, waker, thread, remains }
+        let thread = Some(thread::spawn(run));
+        Member {
+            clients,
+            election,
+            quorum,
+            told,
+            orders,
+            connections,
+            waker,
+            thread,
+            _remains: None,
+        }
     }
 
     fn order(&self, order: impl FnOnce(&mut Effects) + Send + 'static) {
@@ -262,7 +272,7 @@ impl Member {
             thread::sleep(Duration::from_millis(1));
         }
         let (ended, reactor) = thread.join().expect("no panic");
-        self.remains = Some(reactor);
+        self._remains = Some(reactor);
         ended
     }
 }
