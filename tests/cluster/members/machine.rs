@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use zkd::base::{Fatal, Instant, Now, WallMillis};
+use zkd::base::{Fatal, Instant, Now, SessionId, WallMillis};
 use zkd::config::Config;
 use zkd::disk::{Chores, LogWriter, Recovered, StorageSettings, kept_ms, recover};
 use zkd::node::{Effect, Effects, Event, Handover, Node, Start};
+use zkd::proto::{Entry, Txn, TxnHeader};
 
 use super::links::{Came, Links};
 use super::plan::Plan;
@@ -122,7 +123,11 @@ impl Machine {
         self.threads.start(self.lives, log, chores);
         let mut start = start_of(recovered, kept_ms);
         if self.breakage == Breakage::VoteAboveDisk && start.last_logged.counter() > 0 {
-            start.last_logged = start.last_logged.next();
+            let zxid = start.last_logged.next();
+            let (session, time) = (SessionId::NONE, WallMillis(0));
+            let header = TxnHeader { session, cxid: 0, zxid, time };
+            start.tail.push(Entry { header, txn: Txn::Error { code: -1 }, digest: None });
+            start.last_logged = zxid;
         }
         let node = Node::new(&self.config, start, now, self.seed ^ self.lives);
         self.node = Some(node.expect("a good configuration"));
