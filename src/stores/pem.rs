@@ -43,7 +43,11 @@ fn open_key(wrapped: &[u8], password: &str, rounds: &mut Rounds) -> Result<Priva
     let mut info = Reader::new(wrapped).enter(der::SEQUENCE)?;
     let mut algorithm = info.enter(der::SEQUENCE)?;
     let sealed = info.take(der::OCTETS)?;
-    pbe::decrypt(&mut algorithm, sealed, password, rounds).map(PrivateKey::Pkcs8)
+    let key = pbe::decrypt(&mut algorithm, sealed, password, rounds)?;
+    // What another password makes of it has a right end once in 256 times, and no right beginning.
+    let begins = Reader::new(&key).enter(der::SEQUENCE).and_then(|mut key| key.count(1));
+    begins.map_err(|_| StoreError::WrongPassword)?;
+    Ok(PrivateKey::Pkcs8(key))
 }
 
 struct Block<'a> {

@@ -78,6 +78,15 @@ fn another_password_opens_nothing() {
     }
 }
 
+/// One in 256 makes something of a key that ends as one does.
+#[test]
+fn no_other_password_opens_an_encrypted_key_by_chance() {
+    for n in 0..600 {
+        let opened = open(Format::Pem, golden!("encrypted.pem"), &format!("Sesame {n}"));
+        assert_eq!(opened, Err(StoreError::WrongPassword), "{n}");
+    }
+}
+
 #[test]
 fn a_certificate_tells_its_subject_and_its_times() {
     let certificate = Certificate::parse(&certificate()).expect("a sound certificate");
