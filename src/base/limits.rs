@@ -206,8 +206,8 @@ pub fn txn_bytes(jute_max_buffer: usize) -> usize {
 /// The slice of the chore thread: bytes written before it looks at its queue again.
 pub const CHORE_SLICE_BYTES: usize = 1024 * 1024;
 
-/// Who may read the log and snapshots at once, each with an open file. Who reads the log makes room
-/// for another; a snapshot is read to its end.
+/// Who may read the log and snapshots at once, each with an open file. Who was silent longest makes
+/// room for another.
 pub const READERS: usize = 256;
 
 /// Log bytes behind a learner after which it is not looked for in the log where its image is
