@@ -55,12 +55,15 @@ impl Node {
     /// Learners' requests that waited for room in the log, a bounded number of them.
     pub(in super::super) fn run_asked(&mut self, out: &mut Effects) {
         for _ in 0..limits::TAKEN_UP_PER_TURN {
-            if !self.has_log_room() {
-                return;
-            }
+            let has_room = self.has_log_room();
             let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
                 return;
             };
+            if !has_room {
+                // What makes room is an event; until then the server must be able to sleep.
+                leader.has_more = false;
+                return;
+            }
             let Some(asked) = leader.asked.pop_front() else {
                 leader.has_more = false;
                 return;
@@ -175,7 +178,11 @@ impl Node {
         let logged = self.leading.progress().logged;
         let Some(member) = self.member.as_deref_mut() else { return };
         match &mut member.role {
-            Role::Leading(leader) => leader.syncs.push_back((logged, origin)),
+            Role::Leading(leader) => {
+                leader.syncs.push_back((logged, origin));
+                // Where nothing is under way, nothing else would bring the turn that answers it.
+                leader.has_more = true;
+            }
             Role::Learning(_) => self.forward(origin, OpCode::Sync, body, out),
             _ => {}
         }
