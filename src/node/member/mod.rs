@@ -13,6 +13,8 @@ mod learning;
 mod links;
 mod requests;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod voting;
 
 use std::collections::{BTreeMap, VecDeque};
