@@ -132,8 +132,6 @@ fn read(
     let my_id = Config::my_id_file(&text).map_or(Ok(None), |path| optional(&path, outside));
     let next = optional(&members::next_file_name(file), outside);
     let member = MemberSources {
-        // Until members are complete only tests have them.
-        is_served: (outside.variable)("ZKD_MEMBER").as_deref() == Some("1"),
         static_path: &(outside.whole_path)(file),
         my_id: file_text(&my_id),
         next: file_text(&next),
@@ -175,14 +173,9 @@ mod tests {
     use super::*;
 
     fn asked(line: &str) -> Command {
-        asked_with(line, None)
-    }
-
-    fn asked_with(line: &str, member: Option<&str>) -> Command {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let variable = |name: &str| match name {
             "SERVER_JVMFLAGS" => Some("-Xmx1g -Dzookeeper.snapCount=9".to_owned()),
-            "ZKD_MEMBER" => member.map(str::to_owned),
             _ => None,
         };
         let file = |name: &str| match name {
@@ -241,7 +234,7 @@ mod tests {
             ("--check bad.cfg", "Invalid config, exiting abnormally", "line 2, tickTime"),
             ("--check tls.cfg", "Invalid config, exiting abnormally", "/k.pem cannot be read"),
             ("missing.cfg", "Invalid config, exiting abnormally", "missing.cfg"),
-            ("dynamic.cfg", "Invalid config, exiting abnormally", "ensemble"),
+            ("dynamic.cfg", "Invalid config, exiting abnormally", "initLimit is not set"),
             ("2181 /d x", "Usage: ", "Invalid arguments"),
             ("1 2 3 4 5", "Usage: ", "Invalid number of arguments"),
             ("--nonsense", "Usage: ", "nonsense"),
@@ -254,18 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_read_from_its_files_where_members_are_wanted() {
-        for member in [None, Some("0")] {
-            let Command::Refuse { text, .. } = asked_with("member.cfg", member) else { panic!() };
-            assert!(text.contains("make an ensemble"), "{text}");
-        }
-        let Command::Run(config) = asked_with("member.cfg", Some("1")) else { panic!() };
+    fn a_member_is_read_from_its_files() {
+        let config = config("member.cfg");
         let member = config.ensemble.member.as_ref().expect("a member");
         assert_eq!(member.me.0, 2);
         assert_eq!(member.static_file, "/etc/zkd/member.cfg");
         assert_eq!(member.dynamic_file.as_deref(), Some("two"));
         assert_eq!(member.last_seen.as_ref().map(|seen| seen.version), Some(5));
-        let Command::Say(text) = asked_with("--check member.cfg", Some("1")) else { panic!() };
+        let Command::Say(text) = asked("--check member.cfg") else { panic!() };
         for line in ["\"server.1=a:1:2:participant\"", "\"version=5\"", "role: Participant"] {
             assert!(text.contains(line), "{line}: {text}");
         }

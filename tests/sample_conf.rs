@@ -15,7 +15,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 
 fn parse_member(text: &str) -> Result<Config, ConfigError> {
     let my_id = FileText::Read(b"1");
-    let member = MemberSources { is_served: true, my_id, ..MemberSources::default() };
+    let member = MemberSources { my_id, ..MemberSources::default() };
     parse_beside(text, TWO, member)
 }
 

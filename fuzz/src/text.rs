@@ -26,7 +26,7 @@ pub fn config(data: &[u8]) {
     let my_id = FileText::Read(b"1");
     let as_member = |text: &[u8], dynamic, next| {
         let next = FileText::Read(next);
-        let member = MemberSources { is_served: true, static_path: "/zoo.cfg", my_id, next };
+        let member = MemberSources { static_path: "/zoo.cfg", my_id, next };
         if let Ok(config) = parse_as(text, dynamic, member)
             && let Some(member) = &config.ensemble.member
         {

@@ -146,22 +146,19 @@ class Member:
             raise EnsembleError(f"member {self.id} runs already: pid {self.pid()}")
         self.write_files()
         flags = [word for word in self.spec.settings if word.startswith("-D")]
-        environment = dict(os.environ)
         if self.kind == "apache":
             command = [APACHE, "run", self.version, "--dir", self.folder, "--cfg", self.cfg]
             command += ["--port", str(self.client_port), "--log", self.log, *flags]
             command += ["--die-with-parent"] if self.ensemble.attached else []
             command = [sys.executable, *command]
         else:
-            # Members are served only where they are asked for, as long as they are being built.
-            environment["ZKD_MEMBER"] = "1"
             command = [self.ensemble.binary_path(), *flags, self.cfg]
             if self.ensemble.attached:
                 command = ["setpriv", "--pdeathsig", "KILL", *command]
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                env=environment, start_new_session=not self.ensemble.attached,
+                start_new_session=not self.ensemble.attached,
                 pass_fds=self.ensemble.holds(),
             )
         write(os.path.join(self.folder, "pid"), f"{self.child.pid}\n")

@@ -12,8 +12,6 @@ use super::{Config, ConfigError, Sources};
 /// What a member's configuration is read from beside `zoo.cfg`. The caller has read the files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemberSources<'a> {
-    /// Whether this server joins ensembles at all: without it their files stop the start.
-    pub is_served: bool,
     /// `zoo.cfg` by its path from the root on.
     pub static_path: &'a str,
     /// `myid` in the data directory.
@@ -141,9 +139,6 @@ pub fn read(config: &mut Config, file: &File, sources: &Sources) -> Result<(), C
     };
     let mut active = read.map_err(|error| fault(of, error))?;
     let is_distributed = active.is_distributed(rules.standalone_enabled);
-    if is_distributed && !sources.member.is_served {
-        return Err(not_served(of, &active));
-    }
     let me = my_id(config, &sources.member)?;
     client_address(config, of, &mut active, me)?;
     let warning = active.warning(rules.standalone_enabled);
@@ -158,6 +153,7 @@ pub fn read(config: &mut Config, file: &File, sources: &Sources) -> Result<(), C
     limits(config, file)?;
     let me = required_id(config, of, &active, me)?;
     strict_properties(config, file)?;
+    unbuilt(config, file)?;
     let last_seen = last_seen(config, sources, dynamic.is_some(), &active, rules)?;
     let files_at_start = files_at_start(config, sources, dynamic.is_some(), last_seen.is_some());
     let static_pairs = file.in_order().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -203,14 +199,19 @@ fn dynamic_file<'a>(
     File::read(name, text, &mut config.warnings).map(Some)
 }
 
-fn not_served(of: &File, active: &Membership) -> ConfigError {
-    let (voters, observers) = (active.voters().count(), active.observers().count());
-    let last = active.members.keys().next_back().map(|id| format!("server.{}", id.0));
-    let reason = format!(
-        "{voters} voting and {observers} observing servers make an ensemble, which zkd cannot \
-         join yet; name one server, or none, to run standalone"
-    );
-    of.fault(last.as_deref().unwrap_or(""), reason)
+/// What members do not do yet: clients would find less than the file says.
+fn unbuilt(config: &Config, file: &File) -> Result<(), ConfigError> {
+    let ensemble = &config.ensemble;
+    let asked = [
+        ("localSessionsEnabled", ensemble.local_sessions),
+        ("readonlymode.enabled", config.admin.read_only_mode),
+        ("observerMasterPort", ensemble.observing.master_port.is_some()),
+        ("leaderServes", !ensemble.leading.serves_clients),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked) {
+        Some((key, _)) => Err(file.fault(key, "no member does this yet; remove the key")),
+        None => Ok(()),
+    }
 }
 
 /// An id is looked for even where none is needed, and must be a number then.

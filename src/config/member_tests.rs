@@ -25,7 +25,6 @@ fn read(text: &str, files: Files) -> Result<Config, ConfigError> {
     let dynamic = Config::dynamic_config_file(text.as_bytes());
     let dynamic = dynamic.as_deref().zip(files.dynamic.map(str::as_bytes));
     let member = MemberSources {
-        is_served: true,
         static_path: "/etc/zoo.cfg",
         my_id: found(files.my_id),
         next: found(files.next),
@@ -160,6 +159,8 @@ fn keys_and_files_that_do_not_go_together_are_refused_in_apache_s_words() {
             "quorum.auth.enableSasl: SASL between servers",
         ),
         (three_with("oraclePath=/o"), AS_1, "oraclePath: an oracle"),
+        (three_with("localSessionsEnabled=true"), AS_1, "localSessionsEnabled: no member does"),
+        (three_with("observerMasterPort=2191"), AS_1, "observerMasterPort: no member does"),
         (
             three_with("dynamicConfigFile=/d/f.1"),
             Files { dynamic: Some(TWO), ..AS_1 },
