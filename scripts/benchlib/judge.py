@@ -15,7 +15,21 @@ LONGEST_TURN_US = 5000
 
 def aims(row):
     """Figure, what was found, the most it may be."""
-    if "ratios" in row:
+    if "members" in row:
+        for name, found in row["figures"].items():
+            is_most = found["kind"] == "most"
+            pair = (found["ratio"], found["wanted"])
+            yield (name, *pair) if is_most else (name, *reversed(pair))
+    elif "kills" in row:
+        if row["wanted_ms"]:
+            yield "median", row["zkd"]["median_ms"], row["wanted_ms"]
+    elif "wanted_spread" in row:
+        yield "time", row["wanted_ratio"], row["ratio"]
+        yield "p99.9 over p50", row["zkd"]["spread"], row["wanted_spread"]
+    elif "wanted_ratio_most" in row:
+        yield "time", row["ratio"], row["wanted_ratio_most"]
+        yield "longest turn", row["zkd"]["longest_turn_us"], LONGEST_TURN_US
+    elif "ratios" in row:
         # Either yardstick tells how dear this machine is; the echo's is the one without a
         # machine's own warm-up.
         if "echo" in row:

@@ -30,8 +30,9 @@ def sets(args, server, *more):
 
 def under_snapshots(args, folder):
     """Open loop, while 1,000,000 nodes are written to disk again and again; over a bare loop of
-    append and fdatasync while as many bytes are written beside it. The middle of three rounds:
-    a machine that is taken away for some milliseconds must not decide."""
+    append and fdatasync at the same rate, each sync for all that are due, while as many bytes are
+    written beside it. A disk that stands still for a second then counts the same in both. The
+    middle of three rounds: a machine that is taken away for some milliseconds must not decide."""
     where = os.path.join(folder, "zkd-steady")
     server = await_serving(start_zkd(args.zkd, where, LINES))
     try:
@@ -111,6 +112,7 @@ def bare(args, folder, bytes_each, period):
     writer.start()
     try:
         line = f"floor --count 1000 --warmup 0 --seconds {args.steady} --syncs 10000000"
+        line += f" --rate {RATE}"
         return zkbench(args, line, "--dir", folder)["sync"]["latency_us"]
     finally:
         stop.set()

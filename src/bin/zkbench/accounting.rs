@@ -48,9 +48,11 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn take(server: Option<u32>) -> Result<Reading, String> {
+    /// The servers' are added up; without any there is none.
+    pub fn take(servers: &[u32]) -> Result<Reading, String> {
+        let each: Vec<f64> = servers.iter().map(|pid| process_cpu(*pid)).collect::<Result<_, _>>()?;
         Ok(Reading {
-            server: server.map(process_cpu).transpose()?,
+            server: (!each.is_empty()).then(|| each.iter().sum()),
             client: process_cpu(std::process::id())?,
             machine: machine_cpu()?,
         })
@@ -79,12 +81,12 @@ mod tests {
 
     #[test]
     fn work_of_this_process_shows_and_belongs_to_the_machine_too() {
-        let before = Reading::take(Some(std::process::id())).expect("our own account");
+        let before = Reading::take(&[std::process::id()]).expect("our own account");
         let mut sum = 0u64;
-        while Reading::take(None).expect("ours").client - before.client < 0.05 {
+        while Reading::take(&[]).expect("ours").client - before.client < 0.05 {
             (0..100_000u64).for_each(|n| sum = std::hint::black_box(sum.wrapping_add(n)));
         }
-        let used = Reading::take(Some(std::process::id())).expect("our own").since(before);
+        let used = Reading::take(&[std::process::id()]).expect("our own").since(before);
         assert!(used.server.expect("asked for") >= 0.05);
         assert!(used.machine > 0.0);
         assert!(anonymous_bytes(std::process::id()).expect("ours") > 4096);

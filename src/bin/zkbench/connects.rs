@@ -86,7 +86,7 @@ impl Connects {
     }
 
     fn stretch(&self, server: &Server) -> Result<Stretch, String> {
-        let before = Reading::take(server.pid)?;
+        let before = Reading::take(&server.pids)?;
         let mut visits = Visits::new(server)?;
         let until_ns = self.until.time.as_nanos().min(u64::MAX as u128) as u64;
         let mut slots = Slots::new(self.rate, 0, until_ns, self.until.operations);
@@ -108,7 +108,7 @@ impl Connects {
         stretch.operations = stretch.latencies.count();
         stretch.seconds = visits.last.max(1) as f64 / 1e9;
         (stretch.late, stretch.missed) = (slots.late, slots.missed);
-        stretch.used = Reading::take(server.pid)?.since(before);
+        stretch.used = Reading::take(&server.pids)?.since(before);
         Ok(stretch)
     }
 
@@ -145,7 +145,7 @@ impl<'a> Visits<'a> {
     }
 
     fn begin(&mut self, at: u64, timeout: Duration) -> Result<(), String> {
-        let mut visit = Visit::begin(self.server, self.begun, at, timeout)?;
+        let mut visit = Visit::begin(self.server.of(self.begun), self.begun, at, timeout)?;
         let place = self.all.vacant_entry();
         visit.link.register(self.poll.registry(), Token(place.key()))?;
         place.insert(visit);

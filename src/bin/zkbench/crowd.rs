@@ -52,7 +52,7 @@ impl Crowd {
         };
         let mut looked = Instant::now();
         for n in 0..count {
-            let Opened { mut link, timeout, last_xid } = Link::open(server, timeout)
+            let Opened { mut link, timeout, last_xid } = Link::open(server.of(n), timeout)
                 .map_err(|why| format!("session {n} of {count}: {why}"))?;
             link.register(crowd.poll.registry(), Token(crowd.members.len()))?;
             crowd.members.push(Member {

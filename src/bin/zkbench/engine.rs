@@ -115,8 +115,9 @@ impl<'a> Engine<'a> {
         sessions: u64,
         timeout: Duration,
     ) -> Result<(), String> {
-        self.add_links(traffic, sessions, || {
-            let Opened { link, timeout, last_xid } = Link::open(server, timeout)?;
+        self.add_links(traffic, sessions, |number| {
+            let opened = Link::open(server.of(number), timeout)?;
+            let Opened { link, timeout, last_xid } = opened;
             Ok((link, Some(timeout), last_xid))
         })
     }
@@ -129,19 +130,19 @@ impl<'a> Engine<'a> {
         traffic: &'a Traffic,
         links: u64,
     ) -> Result<(), String> {
-        self.add_links(traffic, links, || Ok((Link::dial(address, tls)?, None, 0)))
+        self.add_links(traffic, links, |_| Ok((Link::dial(address, tls)?, None, 0)))
     }
 
     fn add_links(
         &mut self,
         traffic: &'a Traffic,
         count: u64,
-        open: impl Fn() -> Result<(Link, Option<Duration>, i32), String>,
+        open: impl Fn(u64) -> Result<(Link, Option<Duration>, i32), String>,
     ) -> Result<(), String> {
         let target = self.targets.len();
         self.targets.push(traffic);
         for number in 0..count {
-            let (mut link, timeout, last_xid) = open()?;
+            let (mut link, timeout, last_xid) = open(number)?;
             link.register(self.poll.registry(), Token(self.sessions.len()))?;
             self.sessions.push(Session {
                 link,
@@ -169,9 +170,9 @@ impl<'a> Engine<'a> {
         &mut self,
         target: usize,
         until: Until,
-        server: Option<u32>,
+        servers: &[u32],
     ) -> Result<Stretch, String> {
-        let before = Reading::take(server)?;
+        let before = Reading::take(servers)?;
         let first = self.now();
         let mut course = Course {
             target,
@@ -186,19 +187,19 @@ impl<'a> Engine<'a> {
             None => self.fill_all(&mut course)?,
             Some(rate) => {
                 let slots = Slots::new(rate, first, course.until_ns, course.to_send);
-                return self.run_at(slots, course, before, server);
+                return self.run_at(slots, course, before, servers);
             }
         }
         while self.under_way(target) > 0 {
             self.wait(Duration::from_millis(500), &mut course)?;
         }
-        Self::finish(course, before, server)
+        Self::finish(course, before, servers)
     }
 
-    fn finish(mut course: Course, before: Reading, server: Option<u32>) -> Result<Stretch, String> {
+    fn finish(mut course: Course, before: Reading, servers: &[u32]) -> Result<Stretch, String> {
         course.stretch.operations = course.stretch.latencies.count();
         course.stretch.seconds = (course.last - course.first).max(1) as f64 / 1e9;
-        course.stretch.used = Reading::take(server)?.since(before);
+        course.stretch.used = Reading::take(servers)?.since(before);
         Ok(course.stretch)
     }
 
@@ -393,7 +394,7 @@ impl Engine<'_> {
         mut slots: Slots,
         mut course: Course,
         before: Reading,
-        server: Option<u32>,
+        servers: &[u32],
     ) -> Result<Stretch, String> {
         let ticker = Ticker::start(self.poll.registry(), TICK, &slots)?;
         loop {
@@ -407,7 +408,7 @@ impl Engine<'_> {
         }
         ticker.stop(self.poll.registry())?;
         (course.stretch.late, course.stretch.missed) = (slots.late, slots.missed);
-        Self::finish(course, before, server)
+        Self::finish(course, before, servers)
     }
 
     /// Sends every due slot that finds a session with room.

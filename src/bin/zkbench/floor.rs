@@ -22,7 +22,8 @@ use super::traffic::{Mix, Op, Traffic};
 const USAGE: &str = "Usage: zkbench floor [options]
 
 Starts a bare echo server as a process of its own and loads it with the loop of `zkbench load`;
-then appends to a file that was written with zeros before, each append followed by fdatasync.";
+then appends to a file that was written with zeros before, each append followed by fdatasync, one
+after the other, or with --rate for as many as have become due, as a server commits in groups.";
 
 /// The file that is appended to, from its front again when it is full.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,6 +41,13 @@ fn known() -> Options {
     o.optopt("", "dir", "where the file is made (the folder for temporary files)", "FOLDER");
     o.optopt("", "record", "bytes of each append (300)", "N");
     o.optopt("", "syncs", "appends at most (2000)", "N");
+    o.optopt(
+        "",
+        "rate",
+        "appends a second, due at fixed times: latency counts from there, and one
+                        sync does for all that are due",
+        "N",
+    );
     o
 }
 
@@ -100,46 +108,67 @@ impl Echoes {
         let mut engine = Engine::new(1, Pace { depth: self.depth, rate: None })?;
         let tls = self.tls.as_ref().map(|(tls, _)| tls);
         engine.add_echo(address, tls, &traffic, self.sessions)?;
-        let pid = Some(server.0.id());
+        let pids = [server.0.id()];
         if !self.warmup.is_zero() {
-            engine.run(0, Until { operations: u64::MAX, time: self.warmup }, pid)?;
+            engine.run(0, Until { operations: u64::MAX, time: self.warmup }, &pids)?;
         }
-        engine.run(0, self.until, pid)
+        engine.run(0, self.until, &pids)
     }
 }
 
+/// What is appended to the file, and how often.
+struct Appends {
+    record: usize,
+    count: u64,
+    longest: Duration,
+    rate: Option<f64>,
+}
+
 /// Latencies of append and sync.
-fn syncs(dir: &Path, record: usize, count: u64, longest: Duration) -> Result<Latencies, String> {
+fn syncs(dir: &Path, appends: &Appends) -> Result<Latencies, String> {
     let path = dir.join(format!("zkbench-floor-{}", std::process::id()));
     let told = |e: std::io::Error| format!("{}: {e}", path.display());
     let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(told)?;
-    let outcome = appends(&file, record, count, longest).map_err(told);
+    let outcome = appends.measure(&file).map_err(told);
     std::fs::remove_file(&path).map_err(told)?;
     outcome
 }
 
-fn appends(
-    file: &File,
-    record: usize,
-    count: u64,
-    longest: Duration,
-) -> std::io::Result<Latencies> {
-    let zeros = vec![0; 1024 * 1024];
-    for at in (0..FILE_BYTES).step_by(zeros.len()) {
-        file.write_all_at(&zeros, at)?;
+impl Appends {
+    fn measure(&self, file: &File) -> std::io::Result<Latencies> {
+        let zeros = vec![0; 1024 * 1024];
+        for at in (0..FILE_BYTES).step_by(zeros.len()) {
+            file.write_all_at(&zeros, at)?;
+        }
+        file.sync_all()?;
+        let (mut latencies, mut at) = (Latencies::new(), 0);
+        let began = Instant::now();
+        let now = || began.elapsed().as_nanos() as u64;
+        while latencies.count() < self.count && began.elapsed() < self.longest {
+            let due = self.due(latencies.count(), now());
+            let bytes = vec![b'r'; due.len() * self.record];
+            if at + bytes.len() as u64 > FILE_BYTES {
+                at = 0;
+            }
+            file.write_all_at(&bytes, at)?;
+            fdatasync(file)?;
+            at += bytes.len() as u64;
+            let end = now();
+            due.iter().for_each(|due| latencies.record(end - due));
+        }
+        Ok(latencies)
     }
-    file.sync_all()?;
-    let bytes = vec![b'r'; record];
-    let (mut latencies, mut at) = (Latencies::new(), 0);
-    let began = Instant::now();
-    while latencies.count() < count && began.elapsed() < longest {
-        let from = Instant::now();
-        file.write_all_at(&bytes, at)?;
-        fdatasync(file)?;
-        latencies.record(from.elapsed().as_nanos() as u64);
-        at = if at + 2 * record as u64 > FILE_BYTES { 0 } else { at + record as u64 };
+
+    /// When those were due that are written next: never none, and no more than fit.
+    fn due(&self, done: u64, now: u64) -> Vec<u64> {
+        let Some(rate) = self.rate else { return vec![now] };
+        let at = |n: u64| (n as f64 * 1e9 / rate) as u64;
+        let first = at(done);
+        std::thread::sleep(Duration::from_nanos(first.saturating_sub(now)));
+        let most = (FILE_BYTES / 2) as usize / self.record;
+        let due = (done..).map(at).take_while(|due| *due <= now.max(first));
+        due.take(most.max(1)).collect()
     }
-    Ok(latencies)
 }
 
 pub fn run(words: &[String]) -> Result<String, Stop> {
@@ -161,7 +190,9 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
     let count = options::number(&m, "syncs", 2000, 1, 10_000_000)?;
     let dir = options::directory(&m, "dir");
     let echo = echoes.measure()?;
-    let sync = syncs(&dir, record, count, longest)?;
+    let rate: f64 = options::number(&m, "rate", 0.0, 0.001, 10_000_000.0)?;
+    let rate = (rate > 0.0).then_some(rate);
+    let sync = syncs(&dir, &Appends { record, count, longest, rate })?;
     let transport = if echoes.tls.is_some() { "tls" } else { "tcp" };
     if m.opt_present("json") {
         let mut fields = vec![

@@ -90,9 +90,9 @@ impl Held {
 
 pub fn run(words: &[String]) -> Result<String, Stop> {
     let m = options::parse(&known(), USAGE, words)?;
-    let pid = options::pid(&m, "server-pid")?;
+    let pids = options::pids(&m, "server-pid")?;
     let name = m.opt_str("server").unwrap_or_else(|| "127.0.0.1:2181".to_owned());
-    let server = Security::read(&m)?.server(&name, pid)?;
+    let server = Security::read(&m)?.server(&name, pids.clone())?;
     let sessions: u64 = options::number(&m, "sessions", 1000, 1, 100_000)?;
     let watches: u64 = options::number(&m, "watches", 0, 0, 100_000_000)?;
     let seconds = options::seconds(&m, "seconds", 10.0)?;
@@ -106,7 +106,7 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
     if nodes > 0 {
         place::prepare(&server, &traffic, 0, m.opt_present("reuse"))?;
     }
-    let before = pid.map(anonymous_bytes).transpose()?;
+    let before = memory(&pids)?;
     let began = Instant::now();
     let mut crowd = Crowd::open(&server, sessions, timeout)?;
     if nodes > 0 && watches > 0 {
@@ -114,7 +114,7 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
     }
     let open_seconds = began.elapsed().as_secs_f64();
     hold(&mut crowd, SETTLE)?;
-    let after = pid.map(anonymous_bytes).transpose()?;
+    let after = memory(&pids)?;
     let memory = before.zip(after);
     let (watches, transport) = (nodes * sessions, server.transport());
     let held = Held { sessions, watches, transport, open_seconds, memory };
@@ -130,6 +130,12 @@ pub fn run(words: &[String]) -> Result<String, Stop> {
         place::remove(&server, &traffic, std::iter::empty())?;
     }
     Ok(if m.opt_present("json") { format!("{}\n", held.json()) } else { held.text() })
+}
+
+/// Anonymous bytes of all that are told.
+fn memory(pids: &[u32]) -> Result<Option<u64>, String> {
+    let each: Vec<u64> = pids.iter().map(|pid| anonymous_bytes(*pid)).collect::<Result<_, _>>()?;
+    Ok((!each.is_empty()).then(|| each.iter().sum()))
 }
 
 fn hold(crowd: &mut Crowd, time: Duration) -> Result<(), String> {

@@ -59,7 +59,7 @@ fn connect(
 ) -> Result<(Server, Connection), String> {
     let mut last = format!("{names}: no server");
     for name in names.split(',') {
-        let opened = security.server(name, None).and_then(|server| {
+        let opened = security.server(name, Vec::new()).and_then(|server| {
             let (connection, _) = server.connect(timeout)?;
             Ok((server, connection))
         });

@@ -129,10 +129,10 @@ impl Load {
     fn stretches(&self, engine: &mut Engine<'_>) -> Result<Stretches, String> {
         if !self.warmup.is_zero() {
             let until = Until { operations: u64::MAX, time: self.warmup };
-            compare::in_turn(&self.targets, 1, |n| engine.run(n, until, self.targets[n].pid))?;
+            compare::in_turn(&self.targets, 1, |n| engine.run(n, until, &self.targets[n].pids))?;
         }
         compare::in_turn(&self.targets, self.pairs, |n| {
-            engine.run(n, self.until, self.targets[n].pid)
+            engine.run(n, self.until, &self.targets[n].pids)
         })
     }
 

@@ -7,6 +7,7 @@ mod connects;
 mod crowd;
 mod echo;
 mod engine;
+mod failover;
 mod figures;
 mod floor;
 mod hold;
@@ -23,6 +24,7 @@ mod server;
 mod ticker;
 mod traffic;
 mod visit;
+mod wanderer;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ const USAGE: &str = "Usage: zkbench COMMAND [options]; zkbench COMMAND --help te
   load        a closed loop or a fixed rate, every reply checked; one server, or two in turn
   notify      how fast one-shot watches fire
   hold        idle sessions, or watches, held for a while
+  failover    writes by sessions that move on when they lose their server
   connects    new connections at a fixed rate, each with a session that is opened and closed
   floor       the same client loop against a bare echo server; a bare append and fdatasync
   echo        that echo server
@@ -46,11 +49,12 @@ Everything is one thread. Connections are bare TCP; TLS with --tls-ca FILE, prov
 
 type Command = fn(&[String]) -> Result<String, Stop>;
 
-const COMMANDS: [(&str, Command); 7] = [
+const COMMANDS: [(&str, Command); 8] = [
     ("latencies", latencies::run),
     ("load", load::run),
     ("notify", notify::run),
     ("hold", hold::run),
+    ("failover", failover::run),
     ("connects", connects::run),
     ("floor", floor::run),
     ("echo", echo::run),

@@ -117,11 +117,11 @@ impl Notify {
         target: usize,
         traffic: &Traffic,
     ) -> Result<Stretch, String> {
-        let pid = self.targets[target].pid;
+        let pids = &self.targets[target].pids;
         // The writer is the last; its own watches, none, are no nodes.
         let writer = self.watchers as usize;
         crowds[target].watch(traffic.keys, &|node| traffic.key_path(node), writer)?;
-        let before = Reading::take(pid)?;
+        let before = Reading::take(pids)?;
         let mut looked = Instant::now();
         let mut round = Round {
             traffic,
@@ -162,7 +162,7 @@ impl Notify {
         let mut stretch = round.stretch;
         stretch.operations = all;
         stretch.seconds = round.last.max(1) as f64 / 1e9;
-        stretch.used = Reading::take(pid)?.since(before);
+        stretch.used = Reading::take(pids)?.since(before);
         Ok(stretch)
     }
 }

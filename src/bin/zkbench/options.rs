@@ -71,9 +71,11 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("{text} has no address"))
 }
 
-pub fn pid(m: &Matches, name: &str) -> Result<Option<u32>, String> {
-    let Some(text) = m.opt_str(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| format!("--{name}: {text} is no process id"))
+/// Process ids, with commas between them.
+pub fn pids(m: &Matches, name: &str) -> Result<Vec<u32>, String> {
+    let Some(text) = m.opt_str(name) else { return Ok(Vec::new()) };
+    let id = |word: &str| word.parse().map_err(|_| format!("--{name}: {word} is no process id"));
+    text.split(',').map(id).collect()
 }
 
 /// A path below which this program may create and delete.

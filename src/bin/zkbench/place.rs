@@ -86,7 +86,13 @@ pub fn prepare(
         }
     }
     batch.settle().map_err(told)?;
-    client.close().map_err(|e| told(explained(&e)))
+    client.close().map_err(|e| told(explained(&e)))?;
+    // Whoever reads at another member finds them there.
+    server.members().skip(1).try_for_each(|member| {
+        let mut client = member.client()?;
+        client.sync(&traffic.root).map_err(|e| told(explained(&e)))?;
+        client.close().map_err(|e| told(explained(&e)))
+    })
 }
 
 /// Removes what a run made, and the root if nothing else is below it.

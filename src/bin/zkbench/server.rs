@@ -26,8 +26,10 @@ const PASSWORD_BYTES: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Server {
     pub address: SocketAddr,
-    /// Whose CPU and memory are told.
-    pub pid: Option<u32>,
+    /// Whose CPU and memory are told: those of all its members, where it is an ensemble.
+    pub pids: Vec<u32>,
+    /// The ensemble's other members.
+    others: Vec<Server>,
     pub tls: Option<Tls>,
     pub sasl: Option<Sasl>,
     is_insecure: bool,
@@ -52,10 +54,11 @@ pub fn know_security(o: &mut Options) {
 
 /// The options of a server and of a second one.
 pub fn know_servers(o: &mut Options) {
-    o.optopt("", "server", "the server (127.0.0.1:2181)", "HOST:PORT");
-    o.optopt("", "server-pid", "the server's process: its CPU is told", "PID");
-    o.optopt("", "against", "a second one, measured in turn with the first", "HOST:PORT");
-    o.optopt("", "against-pid", "the second server's process", "PID");
+    o.optopt("", "server", "the server, or an ensemble over which
+                        the sessions are spread (127.0.0.1:2181)", "HOST:PORT,...");
+    o.optopt("", "server-pid", "the server's process, or the members': CPU is told", "PID,...");
+    o.optopt("", "against", "a second one, measured in turn with the first", "HOST:PORT,...");
+    o.optopt("", "against-pid", "the second server's process, or its members'", "PID,...");
     know_security(o);
 }
 
@@ -83,8 +86,16 @@ impl Security {
         Ok(Security { tls, is_named: m.opt_present("tls-name"), sasl, is_insecure })
     }
 
-    /// The server at HOST:PORT.
-    pub fn server(&self, name: &str, pid: Option<u32>) -> Result<Server, String> {
+    /// The server at HOST:PORT, or the ensemble at several.
+    pub fn server(&self, names: &str, pids: Vec<u32>) -> Result<Server, String> {
+        let mut each = names.split(',');
+        let mut first = self.member(each.next().unwrap_or_default())?;
+        first.others = each.map(|name| self.member(name)).collect::<Result<_, _>>()?;
+        first.pids = pids;
+        Ok(first)
+    }
+
+    fn member(&self, name: &str) -> Result<Server, String> {
         let address = options::address(name)?;
         let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
@@ -95,7 +106,8 @@ impl Security {
             tls => tls.clone(),
         };
         let (sasl, is_insecure) = (self.sasl.clone(), self.is_insecure);
-        Ok(Server { address, pid, tls, sasl, is_insecure })
+        let (pids, others) = (Vec::new(), Vec::new());
+        Ok(Server { address, pids, others, tls, sasl, is_insecure })
     }
 }
 
@@ -103,9 +115,9 @@ impl Security {
 pub fn servers(m: &Matches) -> Result<Vec<Server>, String> {
     let security = Security::read(m)?;
     let name = m.opt_str("server").unwrap_or_else(|| "127.0.0.1:2181".to_owned());
-    let mut servers = vec![security.server(&name, options::pid(m, "server-pid")?)?];
+    let mut servers = vec![security.server(&name, options::pids(m, "server-pid")?)?];
     if let Some(other) = m.opt_str("against") {
-        servers.push(security.server(&other, options::pid(m, "against-pid")?)?);
+        servers.push(security.server(&other, options::pids(m, "against-pid")?)?);
     }
     Ok(servers)
 }
@@ -190,6 +202,19 @@ fn password(m: &Matches) -> Result<String, String> {
 }
 
 impl Server {
+    /// Where a session or connection of this number goes: each member in turn.
+    pub fn of(&self, number: u64) -> &Server {
+        match number as usize % (1 + self.others.len()) {
+            0 => self,
+            n => &self.others[n - 1],
+        }
+    }
+
+    /// Itself and the ensemble's others.
+    pub fn members(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(self).chain(&self.others)
+    }
+
     /// What bytes travel over.
     pub fn transport(&self) -> String {
         let base = match &self.tls {
