@@ -50,7 +50,8 @@ pub struct Reading {
 impl Reading {
     /// The servers' are added up; without any there is none.
     pub fn take(servers: &[u32]) -> Result<Reading, String> {
-        let each: Vec<f64> = servers.iter().map(|pid| process_cpu(*pid)).collect::<Result<_, _>>()?;
+        let each: Vec<f64> =
+            servers.iter().map(|pid| process_cpu(*pid)).collect::<Result<_, _>>()?;
         Ok(Reading {
             server: (!each.is_empty()).then(|| each.iter().sum()),
             client: process_cpu(std::process::id())?,

@@ -166,12 +166,7 @@ impl<'a> Engine<'a> {
 
     /// Loads one target for a stretch and waits for its last reply; the others' sessions are
     /// kept alive meanwhile.
-    pub fn run(
-        &mut self,
-        target: usize,
-        until: Until,
-        servers: &[u32],
-    ) -> Result<Stretch, String> {
+    pub fn run(&mut self, target: usize, until: Until, servers: &[u32]) -> Result<Stretch, String> {
         let before = Reading::take(servers)?;
         let first = self.now();
         let mut course = Course {

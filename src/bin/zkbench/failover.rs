@@ -2,6 +2,7 @@
 //! theirs: when which write was acknowledged, and how long who was away.
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use getopts::{Matches, Options};
@@ -132,15 +133,19 @@ impl Failover {
         run.told.absent = run.all.iter().filter(|one| !one.is_open()).count() as u64;
         run.all.iter_mut().for_each(Wanderer::leave);
         self.check(&run.acknowledged)?;
-        let client = self.servers.members().find(|member| member.client().is_ok());
-        place::remove(client.unwrap_or(&self.servers), &self.traffic, std::iter::empty())?;
+        place::remove(self.standing(), &self.traffic, std::iter::empty())?;
         Ok(run.told)
+    }
+
+    /// A member that somebody listens at.
+    fn standing(&self) -> &Server {
+        let stands = |member: &&Server| TcpStream::connect(member.address).is_ok();
+        self.servers.members().find(stands).unwrap_or(&self.servers)
     }
 
     /// What was acknowledged is there: each write has made its node's version higher.
     fn check(&self, acknowledged: &[u64]) -> Result<(), String> {
-        let clients = self.servers.members().map(Server::client);
-        let mut client = clients.reduce(|one, other| one.or(other)).expect("there is a server")?;
+        let mut client = self.standing().client()?;
         client.sync(&self.traffic.root).map_err(|e| explained(&e))?;
         for (key, acknowledged) in acknowledged.iter().enumerate() {
             let path = self.traffic.key_path(key as u64);
@@ -205,8 +210,7 @@ impl Run<'_> {
     /// The next session in turn that can take another write.
     fn next_open(&mut self) -> Option<usize> {
         let count = self.all.len();
-        let has_room =
-            |n: &usize| self.all[*n].is_open() && self.all[*n].under_way() < DEPTH;
+        let has_room = |n: &usize| self.all[*n].is_open() && self.all[*n].under_way() < DEPTH;
         let index = (0..count).map(|n| (self.next + n) % count).find(has_room)?;
         self.next = index + 1;
         Some(index)
@@ -303,9 +307,8 @@ impl Told {
     }
 
     fn json(&self, plan: &Failover) -> Json {
-        let pair = |(one, other): &(u64, u64)| {
-            Json::List(vec![Json::Whole(*one), Json::Whole(*other)])
-        };
+        let pair =
+            |(one, other): &(u64, u64)| Json::List(vec![Json::Whole(*one), Json::Whole(*other)]);
         Json::Object(vec![
             ("command", Json::text("failover")),
             ("sessions", Json::Whole(plan.sessions)),

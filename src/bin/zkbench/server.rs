@@ -54,8 +54,13 @@ pub fn know_security(o: &mut Options) {
 
 /// The options of a server and of a second one.
 pub fn know_servers(o: &mut Options) {
-    o.optopt("", "server", "the server, or an ensemble over which
-                        the sessions are spread (127.0.0.1:2181)", "HOST:PORT,...");
+    o.optopt(
+        "",
+        "server",
+        "the server, or an ensemble over which
+                        the sessions are spread (127.0.0.1:2181)",
+        "HOST:PORT,...",
+    );
     o.optopt("", "server-pid", "the server's process, or the members': CPU is told", "PID,...");
     o.optopt("", "against", "a second one, measured in turn with the first", "HOST:PORT,...");
     o.optopt("", "against-pid", "the second server's process, or its members'", "PID,...");
