@@ -18,7 +18,6 @@ RATE = 500
 BEFORE_S, AFTER_S = 1, 4
 # Sets on the leader while a follower takes an image.
 SNAP_RATE = 1000
-CROWD_S = 60
 
 
 class Writers:
@@ -123,9 +122,9 @@ def behind(args, folder):
             where = addresses(made, "leader")
             load = f"load --op set --sessions 10 --rate {SNAP_RATE} --server {where} --reuse"
             child = subprocess.Popen(
-                [args.zkbench, *load.split(), "--seconds", "20", "--json"],
+                [args.zkbench, *load.split(), "--seconds", str(args.wait / 3), "--json"],
                 stdout=subprocess.PIPE, text=True)
-            time.sleep(3)
+            time.sleep(2)
             began = time.monotonic()
             follower.start(wait=True, seconds=300)
             took = time.monotonic() - began
@@ -152,7 +151,7 @@ def crowd(args, folder):
     for kind in ("zkd", "apache"):
         with three(args, folder, kind) as made:
             options = f"--sessions {args.sessions} --rate 0 --redial 50"
-            writers = Writers(args, addresses(made, "all"), CROWD_S, options)
+            writers = Writers(args, addresses(made, "all"), args.wait, options)
             marks = {member.id: member.log_mark() for member in made}
             killed = time.monotonic_ns()
             made.leader().kill()

@@ -137,9 +137,8 @@ def write_beside(folder, bytes_each, period, stop):
     os.unlink(path)
 
 
-def under_handshakes(args, folder):
-    """Plain sets beside 500 new TLS connections a second, over the same without."""
-    where = os.path.join(folder, "zkd-tls")
+def certified(where):
+    """A certificate for this machine alone, and what a zoo.cfg says to serve with it."""
     os.makedirs(where)
     key, certificate = os.path.join(where, "key.pem"), os.path.join(where, "cert.pem")
     openssl = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
@@ -154,6 +153,13 @@ def under_handshakes(args, folder):
                 out.write(text.read())
     lines = (f"client.portUnification=true\nssl.keyStore.location={store}\n"
              f"ssl.trustStore.location={certificate}\nssl.clientAuth=none\n")
+    return certificate, lines
+
+
+def under_handshakes(args, folder):
+    """Plain sets beside 500 new TLS connections a second, over the same without."""
+    where = os.path.join(folder, "zkd-tls")
+    certificate, lines = certified(where)
     server = await_serving(start_zkd(args.zkd, where, lines))
     try:
         without = sets(args, server)["latency_us"]
