@@ -233,7 +233,7 @@ fn warnings_are_apache_s_too() {
 
 #[test]
 fn keys_of_an_ensemble_earn_no_line_in_a_member() {
-    let keys = "leaderServes=no\nquorumListenOnAllIPs=true\nforceSnapshotSync=true\n\
+    let keys = "leaderServes=yes\nquorumListenOnAllIPs=true\nforceSnapshotSync=true\n\
         learner.asyncSending=true\nleader.nodelay=true\n";
     let text = format!("{LIMITS}{THREE}{keys}");
     assert_eq!(read(&text, AS_1).expect("sound").warnings, Vec::<String>::new());
