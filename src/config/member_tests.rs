@@ -237,7 +237,7 @@ fn keys_of_an_ensemble_earn_no_line_in_a_member() {
         learner.asyncSending=true\nleader.nodelay=true\n";
     let text = format!("{LIMITS}{THREE}{keys}");
     assert_eq!(read(&text, AS_1).expect("sound").warnings, Vec::<String>::new());
-    assert_eq!(read(keys, AS_1).expect("alone").warnings.len(), 3);
+    assert_eq!(read(keys, AS_1).expect("alone").warnings.len(), 2);
     let off = format!("{LIMITS}{THREE}leader.nodelay=false\nquorum.auth.server.saslLoginContext=X");
     assert_eq!(read(&off, AS_1).expect("sound").warnings.len(), 2);
 }
