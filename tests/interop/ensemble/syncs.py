@@ -19,6 +19,7 @@ from stage import TIMEOUT_MS
 MANY, LARGE = 720, 50000
 THIRD, LEADER, JOINER = 1, 2, 3
 NEVER_AGREED = b"nobody has agreed to this"
+ALL_LOGGED = b"all have logged this"
 # How far a sync is let go before somebody is killed: LEADERINFO and TRUNC are 44 bytes.
 MIDDLE = {
     "diff-memory": 1_000_000, "diff-log": 18_000_000, "trunc": 44,
@@ -75,12 +76,16 @@ def prepare_trunc(stage, third, leader, joiner):
     stage.join(leader)
     stage.fill(joiner)
     link = Link(joiner.client_port, TIMEOUT_MS)
-    stage.settle()  # or 1 might have more than 2
+    stage.settle()
+    # Or 1 might have more than 2: Java applies what others have logged before it has.
+    link.create("/all-logged", ALL_LOGGED)
     for member in third, leader:
+        await_logged(member, ALL_LOGGED)
         member.pause()
     for n in range(5):
         link.send("create", create(f"/never-{n}", NEVER_AGREED + b" %d" % n))
     await_logged(joiner, NEVER_AGREED + b" 4")
+    evidence.mode_is(joiner, "leader")
     # What has been sent to those who stand still goes with them.
     for member in third, leader:
         member.kill()
@@ -93,9 +98,8 @@ def await_logged(member, words):
     end = Deadline(20)
     while not any(words in content(path) for path in files(member, "log")):
         if end.is_over():
-            raise AssertionError(f"{member} does not log what it proposes")
+            raise AssertionError(f"{member} does not log what is proposed")
         time.sleep(0.05)
-    evidence.mode_is(member, "leader")
 
 
 def files(member, prefix):
