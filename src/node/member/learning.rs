@@ -366,7 +366,18 @@ impl Node {
 
     pub(super) fn learner_durable(&mut self, ticket: Ticket, out: &mut Effects) {
         self.tell_learner(LearnerInput::Durable(ticket), out);
+        self.shed_remembered();
         self.read_leader_on(out);
+    }
+
+    /// What is on the disk is read back from there: without this a learner grows with each write.
+    fn shed_remembered(&mut self) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        if let (Role::Learning(learner), Some(ring)) = (&member.role, &mut member.ring)
+            && let Some(progress) = learner.role.progress()
+        {
+            ring.shed(progress.durable);
+        }
     }
 
     /// The end of a turn: what was learned goes to the log.
