@@ -12,9 +12,9 @@ use crate::proto::decode_utf8;
 use crate::zab::{ConfigPlace, Ensemble};
 
 use super::super::Node;
-use super::super::seam::{Effect, Effects};
+use super::super::seam::{Effect, Effects, Places};
 use super::settings::{electorate, own_addresses, peers};
-use super::{Kind, Member, Role};
+use super::{Kind, Member, Role, dialable};
 
 impl Member {
     /// A configuration is proposed, or is the last that a leader has seen: what becomes of this
@@ -70,6 +70,16 @@ impl Member {
     pub(super) fn may_lead(&self, server: ServerId) -> bool {
         let is_lost = self.is_lost && server == self.settings.me;
         self.ensemble.current.is_voter(server) && !is_lost
+    }
+
+    /// Where the present configuration has this server, if it has it.
+    fn places(&self) -> Option<Places> {
+        let line = self.ensemble.current.members.get(&self.settings.me)?;
+        Some(Places {
+            election: line.election_addresses().map(dialable).collect(),
+            quorum: line.quorum_addresses().map(dialable).collect(),
+            client: line.client_address().cloned().map(dialable),
+        })
     }
 
     /// Another configuration is the present one. Who is in none keeps the addresses that it has.
@@ -162,7 +172,11 @@ impl Node {
         let changes_leader = member.is_leader_another(&config, leader);
         let before = member.settings.learner.role;
         log::info!("Activating the configuration of version {:x}: {config:?}", config.version);
+        let places = member.places();
         member.take_config(config);
+        if let Some(now) = member.places().filter(|now| Some(now) != places.as_ref()) {
+            out.push(Effect::Move(Box::new(now)));
+        }
         let me = member.settings.me;
         let kind = member.settings.learner.role;
         if kind != before {

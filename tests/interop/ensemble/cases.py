@@ -134,6 +134,8 @@ def all_reconfigs():
         ("leader-leaves", "jjz", reconfig.leader_leaves),
         ("leader-leaves", "zjz", reconfig.leader_leaves),
         ("leader-moves", "jjz", reconfig.leader_moves),
+        ("leader-moves", "zjz", reconfig.leader_moves),
+        ("ports-move", "jjz", reconfig.ports_move),
         ("half-way", "jjz", reconfig.half_way),
         ("zkd-leads", "jzj", reconfig.refused),
     ]

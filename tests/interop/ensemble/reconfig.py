@@ -441,3 +441,33 @@ def begin_led(stage):
     stage.history.begin(stage.all.addresses())
     stage.history.progress(10)
     agreed(stage, version=1 << 32)
+
+
+def ports_move(stage):
+    """A zkd listens where a configuration says: to clients, whose connections stay, and to
+    members, who follow it there."""
+    begin(stage)
+    leader, third = stage[2], stage[3]
+    moved = [ports.Port() for _ in range(3)]
+    client, quorum, election = (port.number for port in moved)
+    link = Link(third.client_port, TIMEOUT_MS)
+    version = ask(leader, joining=line(third, client=client))
+    third.client_port = client
+    agreed(stage, version=version)
+    link.create("/stays", b"over the old port")
+    link.end()
+    goes_on(stage)
+    version = ask(leader, joining=line(third, quorum=quorum, election=election))
+    agreed(stage, version=version)
+    stage.proof(f"3 listens at {client}, {quorum} and {election}")
+    # The greatest of those that are left: the others find it at its new ports.
+    leader.stop()
+    third.wait_mode("leader", seconds=seconds(30))
+    stage.serves(stage[1])
+    stage.leads(third)
+    stage.join(leader)
+    goes_on(stage)
+    restarts_all(stage)
+    stage.finish()
+    for port in moved:
+        port.end()
