@@ -226,6 +226,20 @@ impl Node {
         Some(self.member.as_deref()?.look(self.now.mono))
     }
 
+    /// A txn of this time is applied, wherever it came from.
+    pub(in super::super) fn note_applied(&mut self, time: WallMillis) {
+        if let Some(ms) = age_ms(time.0, self.now.wall) {
+            self.metrics.propagation_latency.observe(ms);
+        }
+    }
+
+    /// `srst`.
+    pub(in super::super) fn reset_proposal_sizes(&mut self) {
+        if let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) {
+            leader.sizes = BufferSizes::default();
+        }
+    }
+
     /// Says what this server has come to do, and counts for how long it served nobody.
     pub(super) fn tell_stand(&mut self) {
         let Node { member, metrics, now, .. } = self;
