@@ -90,17 +90,23 @@ impl MemberConfig {
         vec![(members::next_file_name(&self.static_file), Some(text.into_bytes()))]
     }
 
+    /// What becomes of them when what was proposed is agreed, overtaken or nobody's.
+    pub fn files_without_last_seen(&self) -> Vec<Replacement> {
+        vec![(members::next_file_name(&self.static_file), None)]
+    }
+
     /// What becomes of the files, in this order, when a configuration is activated: the members
-    /// get a file of their own, which then the static file names instead of them.
-    pub fn files_of_active(&self, active: &Membership) -> Vec<Replacement> {
+    /// get a file of their own, which then the static file names instead of them. What has left
+    /// the static file does not come back to it with the next one.
+    pub fn files_of_active(&mut self, active: &Membership) -> Vec<Replacement> {
         let dynamic_file = members::dynamic_file_name(&self.static_file, active.version);
-        let pairs = self.static_pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let erases = active.erases_client_port(self.me);
+        self.static_pairs.retain(|(key, _)| !members::leaves_static_file(key, erases));
+        let pairs = self.static_pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let static_text = members::static_file_text(pairs, &dynamic_file, erases);
         vec![
             (dynamic_file, Some(active.dynamic_file_text().into_bytes())),
             (self.static_file.clone(), Some(static_text)),
-            (members::next_file_name(&self.static_file), None),
         ]
     }
 }

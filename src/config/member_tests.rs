@@ -311,19 +311,20 @@ fn text_of(file: &Replacement) -> (&str, Option<&str>) {
 #[test]
 fn an_activated_configuration_moves_out_of_the_static_file() {
     let text = format!("{LIMITS}clientPort=2181\n{THREE}reconfigEnabled=true\npeerType=observer\n");
-    let of = member(&text, AS_1);
+    let mut of = member(&text, AS_1);
     let words = of.active.text().replace("version=0", "version=100000000");
     let active = of.read_text(&words).expect("our own words");
     let files = of.files_of_active(&active);
     let lines = THREE.trim_end().replace(":3888", ":3888:participant");
-    let [dynamic, fixed, next] = files.as_slice() else { panic!("{files:?}") };
+    let [dynamic, fixed] = files.as_slice() else { panic!("{files:?}") };
     let path = "/etc/zoo.cfg.dynamic.100000000";
     assert_eq!(text_of(dynamic), (path, Some(lines.as_str())));
     let expected = format!(
         "dataDir=/d\n{LIMITS}clientPort=2181\nreconfigEnabled=true\ndynamicConfigFile={path}\n"
     );
     assert_eq!(text_of(fixed), ("/etc/zoo.cfg", Some(expected.as_str())));
-    assert_eq!(text_of(next), ("/etc/zoo.cfg.dynamic.next", None));
+    let gone = of.files_without_last_seen();
+    assert_eq!(gone.iter().map(text_of).collect::<Vec<_>>(), [("/etc/zoo.cfg.dynamic.next", None)]);
 
     // What was written reads back as the same member.
     let again = Files { dynamic: Some(&lines), ..AS_1 };
@@ -337,16 +338,18 @@ fn an_activated_configuration_moves_out_of_the_static_file() {
 
 #[test]
 fn client_ports_leave_the_static_file_for_the_own_line_alone() {
-    let of = member(&format!("{LIMITS}clientPort=2181\n{THREE}"), AS_1);
-    let fixed = |text: &str| {
+    let mut of = member(&format!("{LIMITS}clientPort=2181\n{THREE}"), AS_1);
+    let mut fixed = |text: &str| {
         let active = of.read_text(text).expect("sound");
         let files = of.files_of_active(&active);
         String::from_utf8(files[1].1.clone().expect("a text")).expect("ASCII")
     };
-    let own = "server.1=h1:1:2;2181\nserver.2=h2:1:2\nversion=5";
-    assert!(!fixed(own).contains("clientPort"));
     let other = "server.1=h1:1:2\nserver.2=h2:1:2;2181\nversion=5";
     assert!(fixed(other).contains("clientPort=2181"));
+    let own = "server.1=h1:1:2;2181\nserver.2=h2:1:2\nversion=6";
+    assert!(!fixed(own).contains("clientPort"));
+    // As with Java, which reads the file that it has written.
+    assert!(!fixed(other).contains("clientPort"));
 }
 
 #[test]

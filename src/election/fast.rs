@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use crate::base::limits::ELECTION_FINALIZE_MS;
 use crate::base::{Instant, ServerId, Zxid};
 use crate::peering::{Notification, PeerState, Vote};
@@ -45,9 +47,9 @@ pub struct Outcome {
     /// `Leading`, `Following` or `Observing`.
     pub role: PeerState,
     pub vote: Vote,
-    /// Whose votes made it final.
+    /// Whose votes made it final; nobody's, where the leader was designated.
     pub supporters: BTreeSet<ServerId>,
-    /// The quorum had settled before; otherwise it was found in this round.
+    /// The quorum had settled before, or was not asked; otherwise it was found in this round.
     pub joined: bool,
 }
 
@@ -68,6 +70,7 @@ pub enum ElectionOutput {
     NewerConfig {
         from: ServerId,
         version: i64,
+        text: Bytes,
     },
     /// A voter looks for a leader while this server leads (`leader.maxTimeToWaitForEpoch`).
     VoterLooks(ServerId),
@@ -164,6 +167,16 @@ impl Election {
     pub fn stand_down(&mut self, out: &mut Vec<ElectionOutput>) {
         self.phase = Phase::Start;
         out.push(ElectionOutput::Restate(None));
+    }
+
+    /// The last leader has said who leads from now on, with the configuration that was committed
+    /// at `zxid`: nobody votes. As in Java such a vote is of no round and, until its leader has
+    /// one, of no epoch.
+    pub fn designate(&mut self, leader: ServerId, zxid: Zxid, out: &mut Vec<ElectionOutput>) {
+        assert_eq!(self.phase, Phase::Start, "one role ends before the next begins");
+        let vote = Vote { leader, zxid, election_epoch: -1, peer_epoch: -1 };
+        self.forget_votes();
+        self.settle_for(vote, BTreeSet::new(), out);
     }
 
     /// The role that was decided is taken up: who leads can be connected to, so it says that it
@@ -394,10 +407,19 @@ impl Election {
         out: &mut Vec<ElectionOutput>,
     ) {
         assert!(self.electorate.is_quorum(&supporters), "a quorum has settled");
+        self.round = vote.election_epoch;
+        self.settle_for(vote, supporters, out);
+    }
+
+    fn settle_for(
+        &mut self,
+        vote: Vote,
+        supporters: BTreeSet<ServerId>,
+        out: &mut Vec<ElectionOutput>,
+    ) {
         let pause_ms = self.settings.min_interval_ms;
         self.settled = vote;
         self.proposal = vote;
-        self.round = vote.election_epoch;
         let role = self.role_under(vote.leader);
         // Who finds himself elected still has to open his door; who follows has a leader that says
         // it leads, which no vote undoes.

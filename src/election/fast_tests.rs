@@ -446,8 +446,10 @@ fn a_looking_server_reports_a_newer_configuration() {
         is_kin: false,
     };
     let mut bench = Bench::voter(2, 3, 0x500, 4);
-    let out = bench.hear_word(9, with(b"server.9=b:1:2:participant\nversion=1f", 2));
-    assert_eq!(out[0], NewerConfig { from: ServerId(9), version: 0x1f });
+    let text = b"server.9=b:1:2:participant\nversion=1f";
+    let out = bench.hear_word(9, with(text, 2));
+    let text = Bytes::from_static(text);
+    assert_eq!(out[0], NewerConfig { from: ServerId(9), version: 0x1f, text });
     for text in [&b"version=10"[..], b"version=f", b"version=zz", b"", b"version=1f\xff", b"\xff"] {
         let out = bench.hear_word(1, with(text, 2));
         assert!(!out.iter().any(|output| matches!(output, NewerConfig { .. })), "{text:?}");
@@ -457,6 +459,30 @@ fn a_looking_server_reports_a_newer_configuration() {
     bench.confirm();
     let out = bench.hear_word(9, with(b"version=1f", 2));
     assert!(!out.iter().any(|output| matches!(output, NewerConfig { .. })), "it has a leader");
+}
+
+/// Whoever asks hears what Java's designated servers say: no round, and no epoch before there is
+/// one.
+#[test]
+fn a_designated_leader_is_followed_without_a_vote() {
+    let mut bench = Bench::voter(2, 3, 0x500, 4);
+    for (leader, role) in [(3, Following), (2, Leading)] {
+        bench.election.stand_down(&mut Vec::new());
+        let mut out = Vec::new();
+        bench.election.designate(ServerId(leader), Zxid(0x501), &mut out);
+        let outcome = decided(&out).map(|outcome| (outcome.role, outcome.vote));
+        assert_eq!(outcome, Some((role, vote(leader, 0x501, -1, -1))));
+        bench.confirm();
+        bench.election.correct_epoch(5, &mut out);
+        let answer = bench.hear(1, Looking, vote(1, 0x600, 9, 4));
+        assert_eq!(told(&answer, role, vote(leader, 0x501, -1, 5)), [1]);
+    }
+    // A role that ends goes back to votes, in a round behind all others.
+    let round = bench.election.round();
+    bench.election.stand_down(&mut Vec::new());
+    let standing = Standing { zxid: Zxid(0x500), peer_epoch: 4 };
+    bench.election.start(bench.now, standing, &mut Vec::new());
+    assert_eq!((bench.election.round(), bench.election.state()), (round + 1, Looking));
 }
 
 #[test]

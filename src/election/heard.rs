@@ -55,12 +55,12 @@ impl Election {
     /// A looking server acts upon a newer configuration than its own; the others have a leader
     /// who tells them.
     fn look_at_config(&self, from: ServerId, heard: &Notification, out: &mut Vec<ElectionOutput>) {
-        let told = heard.config.as_deref().filter(|_| heard.version > 1);
-        if let Some(version) = told.and_then(version_of)
+        let Some(text) = heard.config.as_ref().filter(|_| heard.version > 1) else { return };
+        if let Some(version) = version_of(text)
             && version > self.electorate.version
             && self.is_looking()
         {
-            out.push(ElectionOutput::NewerConfig { from, version });
+            out.push(ElectionOutput::NewerConfig { from, version, text: text.clone() });
         }
     }
 

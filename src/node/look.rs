@@ -179,6 +179,7 @@ impl Node {
     pub fn reset_stats(&mut self) {
         self.stats.reset();
         self.metrics.reset();
+        self.reset_proposal_sizes();
     }
 
     /// `crst`.

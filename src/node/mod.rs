@@ -44,7 +44,7 @@ use member::Member;
 pub use member::Mode as NodeMode;
 use request_throttle::RequestThrottle;
 use sasl::Mechanism;
-pub use seam::{CloseReason, Effect, Effects, Event, Handover, PeerEvent, PeerPort};
+pub use seam::{CloseReason, Effect, Effects, Event, Handover, PeerEvent, PeerPort, Places};
 use settings::Settings;
 use snapshots::Snapshots;
 use storage_wait::StorageWait;

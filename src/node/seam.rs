@@ -116,6 +116,15 @@ pub enum CloseReason {
     Asked,
 }
 
+/// Where a configuration says that a server is found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    pub election: Vec<HostPort>,
+    pub quorum: Vec<HostPort>,
+    /// None: where clients found it before.
+    pub client: Option<HostPort>,
+}
+
 /// Something to be done, in the order of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -154,6 +163,9 @@ pub enum Effect {
     DropDial {
         dial: u64,
     },
+    /// By a new configuration this server is found elsewhere: it listens there from now on, and
+    /// no more where it did. Links that have come stay.
+    Move(Box<Places>),
     Storage(StorageCommand),
     Chore(ChoreCommand),
     /// For the thread that holds the Kerberos library.

@@ -399,6 +399,7 @@ impl Node {
         if mode == Mode::Exact && !self.compare_digest(header.zxid, *digest) && self.leads() {
             self.unforeseen_digests += 1;
         }
+        self.note_applied(header.time);
         super::namespaces::count_writes(&mut self.metrics, &self.state, &self.applied.changes);
         notify(self, header.zxid, out);
         if let Txn::CloseSession { .. } = txn {

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::admin::{
-    self, Ask, Conf, ConnView, DirReport, Environment, Listing, Mode, NetReport, NodeReport, Parts,
-    Report, SessionUse, Whitelist, Word,
+    self, Ask, Conf, ConnView, DirReport, Environment, LeaderReport, Listing, Mode, NetReport,
+    NodeReport, Parts, PeerReport, Report, SessionUse, Whitelist, Word,
 };
 use crate::base::ANNOUNCED_VERSION;
 use crate::base::limits::{
@@ -200,7 +200,21 @@ impl Desk {
         self.answers = answers;
     }
 
+    /// What a configuration may have changed since the start.
+    fn look_at_members(&mut self, node: &Node) {
+        let (Some(quorum), Some(peer)) = (&mut self.conf.quorum, node.peer_look()) else { return };
+        quorum.membership = peer.membership;
+        quorum.is_observer = peer.is_observer;
+        if let Some((election_port, quorum_port)) = peer.ports {
+            quorum.election_port = i32::from(election_port);
+            quorum.quorum_port = i32::from(quorum_port);
+        }
+    }
+
     fn begin(&mut self, waiting: &Waiting, node: &mut Node, net: NetReport, out: &mut Effects) {
+        if waiting.word == Word::Conf {
+            self.look_at_members(node);
+        }
         let report = Report {
             serving: node.is_serving() && node.mode() != NodeMode::Looking,
             mode: match node.mode() {
@@ -298,10 +312,30 @@ fn node_report(node: &Node, word: Word) -> NodeReport {
         Word::Mntr | Word::Hash => admin::state_report(state, watches),
         _ => admin::state_counts(state, watches),
     };
+    let peer = match word {
+        Word::Mntr | Word::Srvr | Word::Stat => node.peer_look(),
+        _ => None,
+    };
+    let leader = peer.as_ref().and_then(|peer| peer.leader);
     NodeReport {
+        // A leader is where its epoch begins before there is a txn in it.
+        last_zxid: leader.map_or(report.last_zxid, |leader| leader.begin.max(report.last_zxid)),
         outstanding_requests: node.outstanding(),
         uptime_ms: node.uptime_ms(),
         hanging_sync_ms: node.hanging_sync_ms(),
+        peer: peer.map(|peer| PeerReport {
+            state: peer.state,
+            quorum_size: peer.quorum_size,
+            leader: leader.map(|leader| LeaderReport {
+                learners: leader.learners,
+                synced_followers: leader.synced_followers,
+                synced_non_voting_followers: leader.synced_non_voting_followers,
+                synced_observers: leader.synced_observers,
+                pending_syncs: leader.pending_syncs,
+                uptime_ms: leader.uptime_ms,
+                proposal_sizes: leader.proposal_sizes,
+            }),
+        }),
         ..report
     }
 }

@@ -14,6 +14,7 @@ mod late;
 mod limiter;
 mod links;
 mod logging;
+mod moving;
 mod notify;
 mod open_files;
 mod pace;
@@ -39,7 +40,7 @@ use mio::{Interest, Poll, Token, Waker};
 use crate::auth::{KerberosAsk, KerberosSaid};
 use crate::base::limits::{ACCEPTS_PER_TURN, CLOSE_GRACE_MS, HANDSHAKES_PER_TURN};
 use crate::base::{Fatal, Instant, Now};
-use crate::config::Config;
+use crate::config::{Clients, Config};
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
 use crate::node::{CloseReason, Effects, Event, Handover, Start};
 
@@ -52,6 +53,7 @@ use late::Late;
 pub use limiter::{Limiter, Permit};
 use links::{Life, Links};
 pub use logging::{Drained, Logging};
+use moving::Moving;
 use notify::Notifier;
 pub use open_files::raise_limit;
 use pace::Pace;
@@ -133,6 +135,9 @@ pub struct Reactor {
     sessionless_expired: u64,
     ended: Option<Ended>,
     pace: Pace,
+    /// Where clients find this server, and where they are to.
+    clients: Clients,
+    moving: Moving,
 }
 
 impl Reactor {
@@ -186,6 +191,8 @@ impl Reactor {
             sessionless_expired: 0,
             ended: None,
             pace: Pace::default(),
+            clients: clients.clone(),
+            moving: Moving::default(),
         })
     }
 

@@ -48,6 +48,7 @@ impl Reactor {
                     self.dial(dial, &addresses, within_ms, now);
                 }
                 Effect::DropDial { dial } => self.drop_dial(dial),
+                Effect::Move(places) => self.move_to(&places, now),
                 Effect::Finished => self.ended = Some(Ended::Finished),
                 Effect::Fatal(reason) => self.ended = Some(Ended::Fatal(reason)),
             }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::admin::{Conf, Environment, NetReport};
+use crate::admin::{Conf, Environment, NetReport, QuorumConf};
 use crate::base::Now;
-use crate::config::Config;
+use crate::config::{Config, Ensemble, MemberConfig};
+use crate::members::Role;
 
 use super::{NetNews, Ports};
 
@@ -23,8 +24,22 @@ pub fn conf(config: &Config, ports: Ports) -> Conf {
         min_session_timeout_ms: i64::from(config.min_session_timeout_ms),
         max_session_timeout_ms: i64::from(config.max_session_timeout_ms),
         client_port_listen_backlog: i64::from(clients.listen_backlog),
-        server_id: 0,
-        quorum: None,
+        server_id: config.ensemble.member.as_ref().map_or(0, |member| member.me.0),
+        quorum: config.ensemble.member.as_ref().map(|member| quorum(&config.ensemble, member)),
+    }
+}
+
+fn quorum(ensemble: &Ensemble, member: &MemberConfig) -> QuorumConf {
+    let line = member.active.members.get(&member.me);
+    let first = line.and_then(|line| line.addresses.first());
+    QuorumConf {
+        init_limit: i64::from(ensemble.init_limit_ticks),
+        sync_limit: i64::from(ensemble.sync_limit_ticks),
+        election_alg: 3,
+        election_port: first.map_or(-1, |first| i32::from(first.election_port)),
+        quorum_port: first.map_or(-1, |first| i32::from(first.quorum_port)),
+        is_observer: member.role() == Role::Observer,
+        membership: member.active.text(),
     }
 }
 

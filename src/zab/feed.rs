@@ -162,6 +162,11 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Syncs of its clients that it is not answered yet.
+    pub fn pending_syncs(&self) -> usize {
+        self.notes.iter().filter(|(_, note)| *note == Note::Sync).count()
+    }
+
     /// A learner for which something was decided. `text` is that of the configuration; the oldest
     /// learners, which do not know LEADERINFO, are not sent any.
     pub fn new(

@@ -253,6 +253,8 @@ pub enum Ended {
         server: ServerId,
     },
     CounterExhausted,
+    /// By the configuration that is active now this server does not vote, or is led to elsewhere.
+    Dismissed,
     /// This server did nothing for so long that it cannot know whether it still leads.
     Stalled {
         ms: u64,
@@ -292,6 +294,8 @@ pub struct Leadership {
     /// Learners of before 3.4 that do not say who they are are numbered downwards.
     next_anonymous: i64,
     is_over: bool,
+    /// The configuration that this quorum has brought into effect has another leader.
+    is_dismissed: bool,
     began: Instant,
     now: Instant,
     tick: u64,
@@ -324,6 +328,7 @@ impl Leadership {
             image_next: BTreeSet::new(),
             next_anonymous: -1,
             is_over: false,
+            is_dismissed: false,
             began: turn.now,
             now: turn.now,
             tick: 0,
@@ -393,6 +398,11 @@ impl Leadership {
 
     pub fn is_established(&self) -> bool {
         self.reign.as_ref().is_some_and(|reign| reign.is_established)
+    }
+
+    /// A quorum has accepted the epoch, and is brought to one history.
+    pub fn is_agreed(&self) -> bool {
+        self.reign.is_some() && self.discovery.is_agreed()
     }
 
     /// The epoch, once it may be told.
@@ -498,6 +508,7 @@ impl fmt::Display for Ended {
                 "zxid lower 32 bits have rolled over, forcing re-election, and therefore new \
                  epoch start",
             ),
+            Ended::Dismissed => f.write_str("this leader is not the designated leader"),
             Ended::Stalled { ms } => write!(f, "this server was held up for {ms} ms"),
             Ended::DiskHangs { ms } => {
                 write!(f, "the log disk has not answered for {ms} ms")

@@ -30,6 +30,14 @@ pub struct LearnerRole<O> {
     phase: Phase<O>,
 }
 
+/// How far a learner is, in Java's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LearnerPhase {
+    Discovery,
+    Synchronization,
+    Broadcast,
+}
+
 #[derive(Debug)]
 enum Phase<O> {
     /// With the time from which the link counts.
@@ -297,6 +305,14 @@ impl<O> LearnerRole<O> {
 
     pub fn is_established(&self) -> bool {
         matches!(self.phase, Phase::Following(_) | Phase::Observing(_))
+    }
+
+    pub fn phase(&self) -> LearnerPhase {
+        match self.phase {
+            Phase::Joining(..) | Phase::Over => LearnerPhase::Discovery,
+            Phase::Learning(_) => LearnerPhase::Synchronization,
+            Phase::Following(_) | Phase::Observing(_) => LearnerPhase::Broadcast,
+        }
     }
 
     /// Where this server stands, once it learns.

@@ -46,7 +46,7 @@ pub use leadership::{
 };
 pub use leading::{Leading, Progress, Proposal};
 pub use learner_end::LearnerEnd;
-pub use learner_role::LearnerRole;
+pub use learner_role::{LearnerPhase, LearnerRole};
 pub use learner_seam::{
     Committed, ConfigPlace, LearnerInput, LearnerOutput, LearnerSettings, LearnerStorage,
     LearnerTurn, Left, Reads, Ready, Standing, SyncKind, ToLeader, write_ping_answer,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::base::{ConnId, SessionId, Zxid};
+use crate::base::{BufferSizes, ConnId, Instant, SessionId, Zxid};
 use crate::peering::{AuthId, AuthIds, Forwarded};
 use crate::zab::{Ended, Leadership};
 
 use super::super::Origin;
+use super::measures::Proposed;
 use crate::auth::{Identities, Identity};
 
 /// A learner's request that waits for room in the log.
@@ -46,6 +47,13 @@ pub(super) struct Leader {
     pub images: BTreeMap<ConnId, Zxid>,
     pub has_more: bool,
     pub ended: Option<Ended>,
+    /// Since when it is established.
+    pub since: Option<Instant>,
+    pub sizes: BufferSizes,
+    pub proposed: Proposed,
+    /// How many learners were brought up at the same time when that was told last: by an image,
+    /// and by changes.
+    pub syncs_told: (u64, u64),
 }
 
 impl Leader {
@@ -58,6 +66,10 @@ impl Leader {
             images: BTreeMap::new(),
             has_more: false,
             ended: None,
+            since: None,
+            sizes: BufferSizes::default(),
+            proposed: Proposed::default(),
+            syncs_told: (0, 0),
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::base::{ConnId, Ticket, Zxid, limits};
 use crate::history::{ChoreCommand, LogPlace, StorageCommand};
 use crate::peering::{Packet, PacketBytes, Splitter};
 use crate::zab::{
-    self, ConfigPlace, Ended, Leadership, Leading, Output, Passed, Place, Probed, Recent, Ring,
-    Start, Summary, Tail, Wish,
+    self, ConfigPlace, Ended, Leadership, Leading, Outgoing, Output, Passed, Place, Probed, Recent,
+    Ring, Start, Summary, Tail, Wish,
 };
 
 use super::super::seam::{Effect, Effects};
@@ -70,7 +70,12 @@ impl Node {
             return;
         };
         match output {
-            Output::Send { link, outgoing } => out.send(link, |out| outgoing.write(out)),
+            Output::Send { link, outgoing } => {
+                if let Outgoing::Packet { kind, .. } = outgoing {
+                    self.note_to_learner(kind);
+                }
+                out.send(link, |out| outgoing.write(out));
+            }
             Output::Close { link, why } => {
                 log::info!("A learner's link is closed: {why:?}");
                 self.stop_reading_for(link, out);
@@ -86,13 +91,18 @@ impl Node {
             Output::Wanted { link, wish } => self.on_wish(link, wish, out),
             Output::LastSeen(config) => {
                 self.keep_config(&config, ConfigPlace::LastSeen, out);
-                if let Some(member) = self.member.as_deref_mut() {
-                    member.ensemble.last_seen = *config;
-                }
             }
             Output::Established { epoch } => self.establish_leader(epoch, out),
-            Output::Committed { through } => self.leading.commit(through),
-            Output::Ended(why) => leader.ended = Some(why),
+            Output::Committed { through } => {
+                self.leading.commit(through);
+                self.note_commit(through);
+            }
+            Output::Ended(why) => {
+                if let Ended::VoterChangedMind { .. } = why {
+                    self.metrics.quit_leading_due_to_disloyal_voter.one();
+                }
+                leader.ended = Some(why);
+            }
         }
     }
 
@@ -111,10 +121,13 @@ impl Node {
         self.prepare.clear();
         self.establish_role(tail.into_entries().into(), replay_until);
         self.show_members();
+        if let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) {
+            leader.since = Some(self.now.mono);
+        }
         if let Some(member) = self.member.as_deref() {
             // A quorum has taken it over with NEWLEADER.
             let config = member.ensemble.last_seen.clone();
-            self.activate(config.clone(), None);
+            self.activate(config.clone(), None, out);
             self.keep_config(&config, ConfigPlace::Active, out);
         }
         self.with_election(|election, _, out| election.correct_epoch(i64::from(epoch), out));
@@ -164,6 +177,9 @@ impl Node {
         let is_established = leader.leadership.is_established();
         let log =
             if is_established { self.leading.progress().durable } else { member.tail.logged() };
+        if is_established {
+            self.note_own_ack(log);
+        }
         self.tell_leader(zab::Input::Durable { ticket, log }, out);
     }
 
@@ -203,6 +219,7 @@ impl Node {
     }
 
     fn on_learner_packet(&mut self, link: ConnId, packet: Packet<'_>, out: &mut Effects) {
+        self.note_from_learner(link, &packet);
         self.tell_leader(zab::Input::Packet { link, packet }, out);
     }
 
@@ -247,10 +264,11 @@ impl Node {
     /// Hands the turn's proposals to the learners: what the log was given, cut into its entries.
     pub(in super::super) fn propose_to_learners(&mut self, append: &StorageCommand) {
         let StorageCommand::Append { first, bytes, .. } = append else { return };
-        let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
-            return;
-        };
         for (zxid, entry) in (first.0..).map(Zxid).zip(entries(bytes)) {
+            self.note_proposal(zxid, &entry);
+            let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
+                return;
+            };
             leader.leadership.propose(zxid, entry);
         }
     }
@@ -265,7 +283,9 @@ impl Node {
                 leadership.end(turn, Ended::CounterExhausted);
             }
         });
+        self.note_syncs();
         self.end_leading_if_over(out);
+        self.tell_stand();
     }
 }
 

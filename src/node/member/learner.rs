@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::base::{ConnId, Instant, ServerId, SessionId, Zxid};
 use crate::peering::{HostPort, Splitter, Touch};
 use crate::state::StateLoader;
-use crate::zab::{LearnerRole, Reads, Ready};
+use crate::zab::{LearnerRole, Reads, Ready, SyncKind};
 
 use super::super::Origin;
+use super::measures::Proposed;
 
 pub(super) struct Learner {
     pub role: LearnerRole<Origin>,
@@ -34,6 +35,10 @@ pub(super) struct Learner {
     pub revalidating: BTreeMap<SessionId, ConnId>,
     /// A configuration has given this server another role, or another leader.
     pub reconfigured: Option<Option<ServerId>>,
+    /// How the leader brings it up, and since when.
+    pub sync: Option<SyncKind>,
+    pub sync_since: Instant,
+    pub proposed: Proposed,
 }
 
 impl Learner {

@@ -7,14 +7,14 @@ use crate::peering::{PacketBytes, Splitter, Touch};
 use crate::state::{NodeStat, State, StateLoader};
 use crate::zab::{
     BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerStorage, LearnerTurn,
-    Left, Reads, Ring, Standing, Tail, ToLeader, write_ping_answer,
+    Left, Reads, Ring, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
 };
 
 use super::super::seam::{Effect, Effects};
 use super::super::{Node, Origin};
 use super::learner::Learner;
 use super::links::DialFor;
-use super::{Role, Use, dialable};
+use super::{Kind, Role, Use, dialable};
 
 impl Node {
     pub(super) fn begin_learning(&mut self, leader: ServerId, out: &mut Effects) {
@@ -58,6 +58,9 @@ impl Node {
             gone: Vec::new(),
             revalidating: Default::default(),
             reconfigured: None,
+            sync: None,
+            sync_since: now,
+            proposed: Default::default(),
         }));
         self.carry_out_learning(outputs, out);
     }
@@ -97,7 +100,12 @@ impl Node {
         match output {
             LearnerOutput::Dial { address, within_ms } => self.dial_leader(address, within_ms, out),
             LearnerOutput::HangUp { address } => self.drop_leader_dial(address, out),
-            LearnerOutput::Send(packet) => self.send_to_leader(&packet, out),
+            LearnerOutput::Send(packet) => {
+                if let ToLeader::Ack(zxid) = packet {
+                    self.note_ack(zxid);
+                }
+                self.send_to_leader(&packet, out);
+            }
             LearnerOutput::AnswerPing { zxid, .. } => self.answer_leader_ping(zxid, out),
             LearnerOutput::Storage(command) => self.hand_over_learned(command, out),
             LearnerOutput::Chore(command) => {
@@ -107,11 +115,13 @@ impl Node {
                 }
                 out.push(Effect::Chore(command));
             }
-            LearnerOutput::SyncBegan { .. } => self.show_members(),
+            LearnerOutput::SyncBegan { kind, .. } => self.begin_sync_of(kind),
             LearnerOutput::BeginImage { .. } => self.begin_image(),
             LearnerOutput::FinishImage { zxid } => self.finish_image(zxid),
             LearnerOutput::Reload => self.ask_to_rebuild(out),
-            LearnerOutput::Activate { config, leader, .. } => self.activate(*config, leader),
+            LearnerOutput::Activate { config, leader, .. } => {
+                self.activate(*config, leader, out);
+            }
             LearnerOutput::Established { epoch } => self.establish_learner(epoch),
             LearnerOutput::WantSnapshot => self.snapshots.demand(),
             LearnerOutput::Revalidated { session, is_valid } => {
@@ -237,7 +247,10 @@ impl Node {
         };
         let Some(mut splitter) = learner.splitter.take() else { return false };
         let goes_on = match splitter.next(input) {
-            Ok(Some(packet)) => self.tell_learner(LearnerInput::Packet(packet), out),
+            Ok(Some(packet)) => {
+                self.note_from_leader(&packet);
+                self.tell_learner(LearnerInput::Packet(packet), out)
+            }
             Ok(None) => false,
             Err(fault) => {
                 log::warn!("The leader's stream is not understood: {fault}");
@@ -273,6 +286,15 @@ impl Node {
         Some(used)
     }
 
+    /// The leader has said how it brings this server up.
+    fn begin_sync_of(&mut self, kind: SyncKind) {
+        let now = self.now.mono;
+        if let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) {
+            (learner.sync, learner.sync_since) = (Some(kind), now);
+        }
+        self.show_members();
+    }
+
     fn begin_image(&mut self) {
         let loader = State::loader(&self.settings.state);
         self.state = State::new(&self.settings.state);
@@ -298,6 +320,14 @@ impl Node {
         log::info!("Following in epoch 0x{epoch:x}, {took_ms} ms after the election began");
         member.wants_image = false;
         member.tail = Tail::default();
+        let is_observer = member.settings.learner.role == Kind::Observer;
+        if let Some(learner) = member.learner() {
+            let sync_ms = self.now.mono.ms_since(learner.sync_since);
+            match is_observer {
+                true => self.metrics.observer_sync_time.observe(sync_ms),
+                false => self.metrics.follower_sync_time.observe(sync_ms),
+            }
+        }
         self.sessions.clear();
         self.with_election(|election, _, out| election.correct_epoch(epoch, out));
     }
@@ -316,6 +346,9 @@ impl Node {
             }
             Left::Reload => true,
         };
+        if let LearnerEnd::Reconfigured { leader } = why {
+            member.designated = *leader;
+        }
         self.leave_role(rebuilds, out);
     }
 
@@ -450,9 +483,8 @@ impl Node {
             LearnerStorage::MarkLost { ticket } => StorageCommand::MarkLost { ticket },
             LearnerStorage::ClearLost { ticket } => StorageCommand::ClearLost { ticket },
             LearnerStorage::WriteConfig { ticket, config, place } => {
-                let member = self.member.as_deref_mut();
-                let files = member.map(|member| member.files_of(&config, place));
-                StorageCommand::ReplaceFiles { ticket, files: files.unwrap_or_default() }
+                let files = self.files_of(&config, place);
+                StorageCommand::ReplaceFiles { ticket, files }
             }
         };
         self.hand_over(command, out);

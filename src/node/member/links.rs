@@ -54,14 +54,16 @@ impl Node {
         self.carry_out(out);
     }
 
-    /// A learner, if this server leads. Where that is open it waits: who is elected by others may
-    /// be the last to know.
+    /// A learner, if this server leads. Where that is open it waits: who is elected by others, or
+    /// designated by the last leader, may be the last to know.
     fn on_quorum_link(&mut self, link: ConnId, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
         match &member.role {
             Role::Leading(_) => self.admit_learner(link, &[], out),
-            Role::Learning(_) => out.push(Effect::Close { conn: link, after_flush: false }),
-            Role::Settling { .. } | Role::AwaitRebuilt | Role::Looking => {
+            Role::Learning(_) if !member.has_pending_config() => {
+                out.push(Effect::Close { conn: link, after_flush: false });
+            }
+            Role::Learning(_) | Role::Settling { .. } | Role::AwaitRebuilt | Role::Looking => {
                 let is_early = |used: &Use| matches!(used, Use::Early(_));
                 let early = member.uses.iter().filter(|(_, used)| is_early(used));
                 if early.count() >= limits::QUORUM_EARLY_LINKS {

@@ -11,6 +11,9 @@ mod leading;
 mod learner;
 mod learning;
 mod links;
+mod measures;
+#[cfg(test)]
+mod reconfig_tests;
 mod requests;
 mod settings;
 #[cfg(test)]
@@ -21,7 +24,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::base::{ConnId, Instant, Zxid, limits};
+use crate::base::{ConnId, Instant, ServerId, Zxid, limits};
 use crate::config::MemberConfig;
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
 use crate::history::{ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length, record_zxid};
@@ -37,6 +40,7 @@ use leader::Leader;
 use leading::has_no_zxid;
 use learner::Learner;
 use links::{DialFor, Use};
+use measures::Stand;
 pub(super) use requests::Wanted;
 use settings::{MemberSettings, on_disk, replay_until};
 
@@ -54,9 +58,10 @@ pub(super) struct Member {
     settings: MemberSettings,
     placed: MemberConfig,
     ensemble: Ensemble,
-    /// The versions that the files say are active and were seen last.
-    active_version: i64,
-    seen_version: i64,
+    /// The version that the files say is active.
+    written_version: i64,
+    /// The next leader, where the last one has named it.
+    designated: Option<ServerId>,
     mesh: Mesh,
     election: Election,
     /// What both want done, in the order in which they said it.
@@ -81,6 +86,10 @@ pub(super) struct Member {
     /// A role has given up an image that the chore thread may still hold.
     gave_up_image: bool,
     looking_since: Instant,
+    /// What it was doing when that was told last, and since when it serves nobody where it does
+    /// not.
+    told_stand: Stand,
+    unavailable_since: Instant,
     /// How often the chore thread was asked to rebuild and has not answered: the last one counts.
     rebuilding: u32,
 }
@@ -258,6 +267,7 @@ impl Node {
         self.run_learner_timer(out);
         self.settle(out);
         self.carry_out(out);
+        self.tell_stand();
     }
 
     /// Goes on to the next election once nothing is under way on the disk any more.
@@ -269,11 +279,15 @@ impl Node {
         if is_busy || member.gave_up_image || !is_serving {
             return;
         }
+        let designated = member.designated.take().filter(|leader| member.may_lead(*leader));
         if rebuilds {
             member.role = Role::AwaitRebuilt;
             return self.ask_to_rebuild(out);
         }
-        self.look_for_leader();
+        match designated {
+            Some(leader) => self.take_designated(leader),
+            None => self.look_for_leader(),
+        }
     }
 
     fn ask_to_rebuild(&mut self, out: &mut Effects) {

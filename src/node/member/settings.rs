@@ -14,6 +14,7 @@ use crate::peering::{HostPort, InitialForm};
 use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, Tail};
 
 use super::super::Start;
+use super::measures::Stand;
 use super::{Member, Role, dialable};
 
 pub(super) struct MemberSettings {
@@ -100,8 +101,8 @@ impl Member {
         let election = Election::new(voting, electorate(&ensemble), standing);
         Some(Box::new(Member {
             settings,
-            active_version: ensemble.current.version,
-            seen_version: ensemble.last_seen.version,
+            written_version: ensemble.current.version,
+            designated: None,
             placed: placed.clone(),
             ensemble,
             mesh,
@@ -121,6 +122,8 @@ impl Member {
             ring: None,
             gave_up_image: false,
             looking_since: now,
+            told_stand: Stand::LOOKING,
+            unavailable_since: now,
             rebuilding: 0,
         }))
     }

@@ -9,6 +9,24 @@ use crate::members::{MemberSpec, Membership};
 use crate::node::{Effect, Effects, Event, Node, NodeMode, Start};
 use crate::state::{State, StateSettings};
 
+/// A directory that nothing was written to.
+pub(super) fn fresh() -> Start {
+    Start {
+        state: State::new(&StateSettings::default()),
+        tail: Vec::new(),
+        last_logged: Zxid::ZERO,
+        replay_until: Zxid::ZERO,
+        wants_snapshot: false,
+        mismatches: 0,
+        txns_behind: 0,
+        accepted_epoch: 0,
+        current_epoch: 0,
+        is_lost: false,
+        snapshot: Some(Zxid::ZERO),
+        directory_kept_ms: u64::MAX,
+    }
+}
+
 /// A member of an ensemble of one, and its clock.
 struct Alone {
     node: Node,
@@ -23,22 +41,8 @@ impl Alone {
         config.ensemble.init_limit_ticks = 10;
         config.ensemble.sync_limit_ticks = 5;
         config.ensemble.member = Some(MemberConfig::for_tests(ServerId(1), members));
-        let start = Start {
-            state: State::new(&StateSettings::default()),
-            tail: Vec::new(),
-            last_logged: Zxid::ZERO,
-            replay_until: Zxid::ZERO,
-            wants_snapshot: false,
-            mismatches: 0,
-            txns_behind: 0,
-            accepted_epoch: 0,
-            current_epoch: 0,
-            is_lost: false,
-            snapshot: Some(Zxid::ZERO),
-            directory_kept_ms: u64::MAX,
-        };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
-        let node = Node::new(&config, start, now, 7).expect("a node");
+        let node = Node::new(&config, fresh(), now, 7).expect("a node");
         Alone { node, now }
     }
 

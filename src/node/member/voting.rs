@@ -94,8 +94,7 @@ impl Node {
             ElectionOutput::VoterLooks(server) => {
                 self.tell_leader(zab::Input::Looking { server }, out);
             }
-            // Its leader tells it of configurations.
-            ElectionOutput::NewerConfig { .. } => {}
+            ElectionOutput::NewerConfig { text, .. } => self.on_newer_config(&text, out),
         }
     }
 
@@ -111,6 +110,7 @@ impl Node {
         );
         member.role = Role::Looking;
         member.looking_since = now;
+        self.metrics.looking_count.one();
         self.with_election(|election, now, out| election.start(now, standing, out));
     }
 
@@ -119,6 +119,7 @@ impl Node {
         let Some(member) = self.member.as_deref_mut() else { return };
         assert!(matches!(member.role, Role::Looking), "an election begins without a role");
         let took_ms = now.ms_since(member.looking_since);
+        self.metrics.election_time.observe(took_ms);
         let (role, leader) = (outcome.role, outcome.vote.leader);
         let name = match role {
             PeerState::Leading => "LEADING",

@@ -32,7 +32,9 @@ pub struct PeerPorts {
 #[derive(Debug)]
 pub struct Doors {
     places: Vec<Place>,
-    open: Vec<Door>,
+    /// A door's token is its place here; one that was closed leaves its place to the next.
+    open: Vec<Option<Door>>,
+    listens_on_all: bool,
     tries: u32,
     pause_ms: u64,
     /// What its doors' tokens are counted from.
@@ -61,6 +63,8 @@ enum Stand {
 #[derive(Debug)]
 struct Door {
     port: PeerPort,
+    /// Whose door it is among the places.
+    address: HostPort,
     listener: TcpListener,
     /// The kernel has not said yet that nobody waits.
     is_ready: bool,
@@ -70,8 +74,15 @@ struct Door {
 
 impl Doors {
     pub fn new(first_token: usize) -> Doors {
-        let (places, open, shortages) = (Vec::new(), Vec::new(), Limiter::default());
-        Doors { places, open, tries: 0, pause_ms: 0, first_token, shortages }
+        Doors {
+            places: Vec::new(),
+            open: Vec::new(),
+            listens_on_all: false,
+            tries: 0,
+            pause_ms: 0,
+            first_token,
+            shortages: Limiter::default(),
+        }
     }
 
     /// From now on it is tried to listen there.
@@ -79,19 +90,35 @@ impl Doors {
         self.close();
         self.tries = ports.bind_retries;
         self.pause_ms = ports.retry_pause_ms;
-        for (port, addresses) in
-            [(PeerPort::Election, &ports.election), (PeerPort::Quorum, &ports.quorum)]
-        {
-            for address in addresses {
-                let mut address = address.clone();
-                if ports.listen_on_all {
-                    address.host = Ipv6Addr::UNSPECIFIED.to_string();
-                }
-                if self.places.iter().any(|p| p.port == port && p.address == address) {
-                    continue;
-                }
-                let stand = Stand::Closed(now);
-                self.places.push(Place { port, address, failures: 0, stand });
+        self.listens_on_all = ports.listen_on_all;
+        self.move_to(&ports.election, &ports.quorum, now);
+    }
+
+    /// From now on it is tried to listen at these places, and at no others. Where somebody can
+    /// come already that goes on.
+    pub fn move_to(&mut self, election: &[HostPort], quorum: &[HostPort], now: Instant) {
+        let everywhere = self.listens_on_all.then(|| Ipv6Addr::UNSPECIFIED.to_string());
+        let of = |port: PeerPort, addresses: &[HostPort]| {
+            let address = |at: &HostPort| {
+                let host = everywhere.clone().unwrap_or_else(|| at.host.clone());
+                (port, HostPort { host, port: at.port })
+            };
+            addresses.iter().map(address).collect::<Vec<_>>()
+        };
+        let mut wanted = of(PeerPort::Election, election);
+        wanted.extend(of(PeerPort::Quorum, quorum));
+        let is_wanted = |port: PeerPort, address: &HostPort| {
+            wanted.iter().any(|(wanted, at)| *wanted == port && at == address)
+        };
+        self.places.retain(|place| is_wanted(place.port, &place.address));
+        for door in &mut self.open {
+            // Another place may have its port.
+            door.take_if(|door| !is_wanted(door.port, &door.address));
+        }
+        for (port, address) in &wanted {
+            if !self.places.iter().any(|p| p.port == *port && p.address == *address) {
+                let (address, stand) = (address.clone(), Stand::Closed(now));
+                self.places.push(Place { port: *port, address, failures: 0, stand });
             }
         }
     }
@@ -159,9 +186,10 @@ impl Doors {
         registry: &Registry,
     ) -> Result<(), Fatal> {
         let (port, mut errors) = (self.places[at].port, Vec::new());
-        let before = self.open.len();
+        let mut is_open = false;
         for address in addresses {
-            let token = Token(self.first_token + self.open.len());
+            let free = self.open.iter().position(Option::is_none).unwrap_or(self.open.len());
+            let token = Token(self.first_token + free);
             let listener = listen(any_family(*address), 0).and_then(|mut listener| {
                 registry.register(&mut listener, token, Interest::READABLE)?;
                 Ok(listener)
@@ -169,12 +197,18 @@ impl Doors {
             match listener {
                 Ok(listener) => {
                     log::info!("Listening to peers at {address} ({})", name(port));
-                    self.open.push(Door { port, listener, is_ready: false, rests_until: None });
+                    let place = self.places[at].address.clone();
+                    let door = Door::new(port, place, listener);
+                    match self.open.get_mut(free) {
+                        Some(place) => *place = Some(door),
+                        None => self.open.push(Some(door)),
+                    }
+                    is_open = true;
                 }
                 Err(error) => errors.push(format!("{address}: {error}")),
             }
         }
-        if self.open.len() > before {
+        if is_open {
             self.places[at].stand = Stand::Open;
             return Ok(());
         }
@@ -206,7 +240,7 @@ impl Doors {
     }
 
     pub fn take_readiness(&mut self, at: usize) {
-        if let Some(door) = self.open.get_mut(at) {
+        if let Some(Some(door)) = self.open.get_mut(at) {
             door.is_ready = true;
         }
     }
@@ -215,24 +249,58 @@ impl Doors {
         self.open.len()
     }
 
-    /// The next who waits at a door.
-    pub fn accept(&mut self, at: usize, now: Instant) -> Knock {
-        let door = &mut self.open[at];
-        if door.rests_until.is_some_and(|until| until <= now) {
-            door.rests_until = None;
+    /// The next who waits at a door, and at which port.
+    pub fn accept(&mut self, at: usize, now: Instant) -> (PeerPort, Knock) {
+        match &mut self.open[at] {
+            Some(door) => (door.port, door.accept(&mut self.shortages, now)),
+            None => (PeerPort::Election, Knock::Nobody),
         }
-        if !door.is_knocked_at() {
+    }
+
+    pub fn has_knock(&self) -> bool {
+        self.open.iter().flatten().any(Door::is_knocked_at)
+    }
+
+    pub fn next_due(&self) -> Option<Instant> {
+        let tries = self.places.iter().filter_map(|place| match place.stand {
+            Stand::Closed(due) => Some(due),
+            _ => None,
+        });
+        tries.chain(self.open.iter().flatten().filter_map(|door| door.rests_until)).min()
+    }
+
+    /// Where a port is open.
+    pub fn addresses(&self, port: PeerPort) -> impl Iterator<Item = SocketAddr> {
+        let open = self.open.iter().flatten().filter(move |door| door.port == port);
+        open.filter_map(|door| door.listener.local_addr().ok())
+    }
+}
+
+impl Door {
+    fn new(port: PeerPort, address: HostPort, listener: TcpListener) -> Door {
+        Door { port, address, listener, is_ready: false, rests_until: None }
+    }
+
+    fn is_knocked_at(&self) -> bool {
+        self.is_ready && self.rests_until.is_none()
+    }
+
+    fn accept(&mut self, shortages: &mut Limiter, now: Instant) -> Knock {
+        if self.rests_until.is_some_and(|until| until <= now) {
+            self.rests_until = None;
+        }
+        if !self.is_knocked_at() {
             return Knock::Nobody;
         }
-        match door.listener.accept() {
+        match self.listener.accept() {
             Ok((stream, from)) => Knock::Guest(stream, canonical(from)),
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                door.is_ready = false;
+                self.is_ready = false;
                 Knock::Nobody
             }
             Err(e) if is_shortage(&e) => {
-                door.rests_until = Some(now.plus_ms(ACCEPT_REST_MS));
-                if let Some(permit) = self.shortages.permit(now) {
+                self.rests_until = Some(now.plus_ms(ACCEPT_REST_MS));
+                if let Some(permit) = shortages.permit(now) {
                     log::warn!(
                         "Error accepting a peer: {e}; raise the limit on open files{permit}"
                     );
@@ -242,34 +310,6 @@ impl Doors {
             // What is wrong with one caller (a reset before it was accepted) is not with the next.
             Err(_) => Knock::Refused,
         }
-    }
-
-    pub fn port(&self, at: usize) -> PeerPort {
-        self.open[at].port
-    }
-
-    pub fn has_knock(&self) -> bool {
-        self.open.iter().any(Door::is_knocked_at)
-    }
-
-    pub fn next_due(&self) -> Option<Instant> {
-        let tries = self.places.iter().filter_map(|place| match place.stand {
-            Stand::Closed(due) => Some(due),
-            _ => None,
-        });
-        tries.chain(self.open.iter().filter_map(|door| door.rests_until)).min()
-    }
-
-    /// Where a port is open.
-    pub fn addresses(&self, port: PeerPort) -> impl Iterator<Item = SocketAddr> {
-        let open = self.open.iter().filter(move |door| door.port == port);
-        open.filter_map(|door| door.listener.local_addr().ok())
-    }
-}
-
-impl Door {
-    fn is_knocked_at(&self) -> bool {
-        self.is_ready && self.rests_until.is_none()
     }
 }
 

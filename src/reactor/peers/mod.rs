@@ -23,7 +23,7 @@ use crate::base::limits::{
 };
 use crate::base::{Fatal, Instant};
 use crate::election::DialFailure;
-use crate::node::{CloseReason, PeerEvent, PeerPort};
+use crate::node::{CloseReason, PeerEvent, PeerPort, Places};
 use crate::peering::HostPort;
 
 use super::door::Knock;
@@ -40,6 +40,7 @@ use doors::Doors;
 pub use doors::PeerPorts;
 use intake::PeerIntake;
 use names::Names;
+pub use names::{Found, literal};
 
 /// What the reactor has for peers beside their links.
 pub struct Peers {
@@ -104,6 +105,16 @@ impl Peers {
 
     pub fn close_doors(&mut self) {
         self.doors.close();
+    }
+
+    /// A configuration says where peers find this server from now on.
+    pub fn move_doors(&mut self, places: &Places, now: Instant) {
+        self.doors.move_to(&places.election, &places.quorum, now);
+    }
+
+    /// Begins a look-up; false where there is no room for it.
+    pub fn look_up(&mut self, host: &str) -> bool {
+        self.names.look_up(host)
     }
 
     fn set_options(&self, stream: &TcpStream) {
@@ -177,19 +188,22 @@ impl Reactor {
         while let Some(found) = names.take() {
             dials.on_found(&found, names);
             doors.on_found(&found, now, self.poll.registry())?;
+            self.moving.on_found(&found);
         }
-        doors.open_due(now, names, self.poll.registry())
+        doors.open_due(now, names, self.poll.registry())?;
+        self.move_clients();
+        Ok(())
     }
 
     fn accept_peers(&mut self, now: Instant) {
         for at in 0..self.peers.doors.len() {
             for _ in 0..PEER_ACCEPTS_PER_TURN {
                 match self.peers.doors.accept(at, now) {
-                    Knock::Guest(stream, from) => {
-                        self.admit_peer(stream, from, self.peers.doors.port(at), now);
+                    (port, Knock::Guest(stream, from)) => {
+                        self.admit_peer(stream, from, port, now);
                     }
-                    Knock::Refused => {}
-                    Knock::Nobody => break,
+                    (_, Knock::Refused) => {}
+                    (_, Knock::Nobody) => break,
                 }
             }
         }

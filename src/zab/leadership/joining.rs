@@ -6,7 +6,7 @@ use bytes::Bytes;
 use log::{info, warn};
 
 use crate::base::{ConnId, ServerId, Ticket, Zxid, limits};
-use crate::members::{Acks, Slots};
+use crate::members::{Acks, MemberSpec, Slots};
 use crate::peering::{AckEpoch, LEARNER_PROTOCOL, LeaderInfo, LearnerInfo, Packet, PacketKind};
 
 use super::super::acks::AckTable;
@@ -419,10 +419,23 @@ impl Leadership {
             }
         }
         if self.ensemble.reconfig_enabled {
+            let before = self.ensemble.current.members.get(&self.me).cloned();
             self.ensemble.current = self.ensemble.last_seen.clone();
             self.set_quorums();
+            self.is_dismissed = !self.is_led_to(before.as_ref());
         }
         self.begin_ticks(turn.now);
+    }
+
+    /// Whether this server leads by the configuration that is active, as the one that it was
+    /// `before`.
+    fn is_led_to(&self, before: Option<&MemberSpec>) -> bool {
+        let current = &self.ensemble.current;
+        let now = current.members.get(&self.me).filter(|_| current.is_voter(self.me));
+        match (before, now) {
+            (Some(before), Some(now)) => now.has_same_quorum_address(before),
+            _ => false,
+        }
     }
 }
 

@@ -42,6 +42,10 @@ impl Leadership {
         for (link, learner) in &mut self.learners {
             pump(*link, learner, &view, turn);
         }
+        if self.is_dismissed {
+            // They have been told that it is in effect, and look for the one who leads by it.
+            self.end(turn, Ended::Dismissed);
+        }
     }
 
     pub(super) fn on_synced_packet<'a>(

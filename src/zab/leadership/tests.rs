@@ -427,6 +427,28 @@ fn while_a_configuration_is_on_its_way_both_must_agree() {
     assert_eq!(bench.committed, z(7, 1));
 }
 
+/// Java's leader stays and commits nothing more; this one lets its learners go at once.
+#[test]
+fn a_leader_that_is_not_in_what_its_quorum_brings_into_effect_ends_when_they_know() {
+    let mut start = start(&[1, 2, 3]);
+    start.ensemble.reconfig_enabled = true;
+    start.ensemble.last_seen = membership(9, &[2, 3]);
+    let mut bench = Bench::new(start);
+    for server in 2..=3 {
+        bench.join(server, 6);
+    }
+    bench.write_all();
+    for server in 2..=3 {
+        bench.ack_epoch(server, Some(6), z(6, 3));
+    }
+    bench.write_all();
+    bench.ack(2, z(7, 0));
+    assert_eq!((bench.established, bench.ended.as_ref()), (None, None));
+    bench.ack(3, z(7, 0));
+    assert_eq!((bench.established, bench.ended.as_ref()), (Some(7), Some(&Ended::Dismissed)));
+    assert!(bench.said[&2].iter().any(|word| word.contains("UPTODATE")), "{:?}", bench.said);
+}
+
 #[test]
 fn a_configuration_without_a_version_gets_that_of_the_epoch_where_it_may_change() {
     let mut start = start(&[1]);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{Instant, ServerId, Zxid};
+use crate::base::{ConnId, Instant, ServerId, Zxid};
 
-use super::super::feed::{LearnerKind, Source};
+use super::super::feed::{Feed, LearnerKind, Source};
 use super::super::learner::{Learner, Patience};
 use super::{Ended, Leadership, Parting, Turn};
 
@@ -20,6 +20,8 @@ pub struct LearnerView {
     pub sent: Option<(Zxid, Source)>,
     /// Pings since UPTODATE and how many of them it has answered.
     pub pings: (u64, u64),
+    /// While it is brought up: whether by an image.
+    pub is_by_snap: Option<bool>,
 }
 
 impl Leadership {
@@ -41,8 +43,19 @@ impl Leadership {
                 is_synced: learner.is_synced() && self.tick <= learner.deadline_tick,
                 sent: feed.map(|feed| (feed.sent(), feed.source(&self.ring))),
                 pings: (feed.map_or(0, |feed| feed.pings()), learner.answered),
+                is_by_snap: learner.is_syncing_by_snap(),
             })
         })
+    }
+
+    /// Who is at the other end, once it has said so.
+    pub fn server_of(&self, link: ConnId) -> Option<ServerId> {
+        self.learners.get(&link)?.server()
+    }
+
+    /// Learners' syncs that are not answered yet.
+    pub fn pending_syncs(&self) -> usize {
+        self.learners.values().filter_map(Learner::feed).map(Feed::pending_syncs).sum()
     }
 
     pub(super) fn init_limit_ms(&self) -> u64 {

@@ -237,6 +237,7 @@ impl Machine {
                 }
                 Effect::Finished => has_ended = true,
                 Effect::Kerberos(_) => panic!("nobody here has a ticket"),
+                Effect::Move(_) => panic!("the members stay where they are"),
                 Effect::Established { .. } | Effect::PauseAll | Effect::ResumeAll => {}
             }
         }

@@ -303,7 +303,9 @@ impl Machine {
                 Effect::Chore(command) => self.chore_queue.push_back(command.clone()),
                 Effect::Kerberos(ask) => self.asked_of_kerberos.push(ask.clone()),
                 Effect::Fatal(fatal) => self.fatal = Some(fatal.clone()),
-                Effect::Dial { .. } | Effect::DropDial { .. } => panic!("it is alone"),
+                Effect::Dial { .. } | Effect::DropDial { .. } | Effect::Move(_) => {
+                    panic!("it is alone")
+                }
                 Effect::Established { .. }
                 | Effect::PauseAll
                 | Effect::ResumeAll

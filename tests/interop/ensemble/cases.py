@@ -11,6 +11,7 @@ import typing
 import evidence
 import kills
 import observers
+import reconfig
 import rolling
 import syncs
 
@@ -124,9 +125,30 @@ def all_alone():
         )
 
 
+def all_reconfigs():
+    """2 leads, and is asked."""
+    plays = [
+        ("grows-and-shrinks", "jjz", reconfig.grows_and_shrinks),
+        ("whole", "zjz", reconfig.whole),
+        ("leader-leaves", "zjj", reconfig.leader_leaves),
+        ("leader-leaves", "jjz", reconfig.leader_leaves),
+        ("leader-leaves", "zjz", reconfig.leader_leaves),
+        ("leader-moves", "jjz", reconfig.leader_moves),
+        ("leader-moves", "zjz", reconfig.leader_moves),
+        ("ports-move", "jjz", reconfig.ports_move),
+        ("half-way", "jjz", reconfig.half_way),
+        ("zkd-leads", "jzj", reconfig.refused),
+    ]
+    for name, letters, play in plays:
+        yield Case(
+            f"reconfig/{name}/{letters}", "reconfig", letters, play, reconfig.SETTINGS,
+            limit_s=300,
+        )
+
+
 CASES = [
     *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_kills(), *all_five(),
-    *all_rolling(), *all_alone(),
+    *all_rolling(), *all_alone(), *all_reconfigs(),
 ]
 
 

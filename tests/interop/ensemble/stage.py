@@ -104,8 +104,10 @@ class Stage:
         self.proof(evidence.mode_is(leader, "leader"))
 
     def join(self, member):
+        self.join_as(member, "observer" if member.observer else "follower")
+
+    def join_as(self, member, mode):
         member.start()
-        mode = "observer" if member.observer else "follower"
         member.wait_mode(mode, seconds=seconds(60))
 
     def serves(self, member):

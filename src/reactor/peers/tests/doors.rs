@@ -142,3 +142,29 @@ fn a_name_that_stays_unknown_ends_the_server_as_a_taken_port_does() {
     assert_eq!(fatal.exit_status(), 14);
     assert!(fatal.reason().contains("me is not known"), "{fatal}");
 }
+
+#[test]
+fn ports_move_with_a_configuration_and_links_stay() {
+    let mut member = Member::start();
+    let (mut witness, link) = member.meet(PeerPort::Quorum);
+    let (_client, _) = member.client();
+    let before = [member.election.expect("open"), member.quorum.expect("open"), member.clients];
+    let [election, quorum, clients] = ["127.0.0.1"; 3].map(|host| free_port(host).1);
+    for _ in 0..2 {
+        // Said again, it changes nothing.
+        let places = Places {
+            election: vec![place_of(election)],
+            quorum: vec![place_of(quorum)],
+            client: Some(place_of(clients)),
+        };
+        member.push(Effect::Move(Box::new(places)));
+        [election, quorum, clients].into_iter().for_each(wait_for);
+        member.told_until(&mut witness, link);
+    }
+    for address in before {
+        assert!(TcpStream::connect(address).is_err(), "nobody listens at {address} any more");
+    }
+    (member.election, member.quorum, member.clients) = (Some(election), Some(quorum), clients);
+    member.meet(PeerPort::Election);
+    member.client();
+}

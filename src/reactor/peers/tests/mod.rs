@@ -19,7 +19,7 @@ use crate::base::{ConnId, Instant, Now};
 use crate::config::Config;
 use crate::election::DialFailure;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
-use crate::node::{Effect, Effects, Event, PeerEvent, PeerPort};
+use crate::node::{Effect, Effects, Event, PeerEvent, PeerPort, Places};
 use crate::peering::HostPort;
 use crate::reactor::{Asked, Ended, NetNews, PeerPorts, Reactor, Storage, Turn};
 
