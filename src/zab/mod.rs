@@ -9,6 +9,7 @@ mod continuity;
 mod dialling;
 mod discovery;
 mod feed;
+mod feeding;
 mod following;
 mod joining;
 mod leadership;
