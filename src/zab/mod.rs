@@ -26,6 +26,7 @@ mod ledger;
 mod log_feed;
 #[cfg(test)]
 mod meeting_tests;
+mod observer_master;
 mod observing;
 mod reading;
 mod receiving;
@@ -52,6 +53,7 @@ pub use learner_seam::{
     Committed, ConfigPlace, LearnerInput, LearnerOutput, LearnerSettings, LearnerStorage,
     LearnerTurn, Left, Reads, Ready, Standing, SyncKind, ToLeader, write_ping_answer,
 };
+pub use observer_master::{ObserverMaster, Stock};
 pub use observing::ObserverDelays;
 pub use receiving::{BadItem, ImageSink};
 pub use ring::{Place, Recent, Ring};

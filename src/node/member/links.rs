@@ -61,7 +61,10 @@ impl Node {
         match &member.role {
             Role::Leading(_) => self.admit_learner(link, &[], out),
             Role::Learning(_) => out.push(Effect::Close { conn: link, after_flush: false }),
-            Role::Settling { .. } | Role::AwaitRebuilt | Role::Looking => {
+            Role::Settling { .. }
+            | Role::AwaitRebuilt
+            | Role::Resting { .. }
+            | Role::Looking => {
                 let is_early = |used: &Use| matches!(used, Use::Early(_));
                 let early = member.uses.iter().filter(|(_, used)| is_early(used));
                 if early.count() >= limits::QUORUM_EARLY_LINKS {
@@ -102,7 +105,7 @@ impl Node {
         let splitter = Box::new(Splitter::new(PacketBytes::GREETING));
         member.uses.insert(link, Use::Learner(Some(splitter)));
         let room = limits::PEER_UNSENT_BYTES;
-        self.tell_leader(zab::Input::Connected { link, room }, out);
+        self.tell_feeder(zab::Input::Connected { link, room }, out);
         if !said.is_empty() {
             self.on_peer_bytes(link, said, out);
         }
@@ -220,7 +223,7 @@ impl Node {
             }
             Some(Use::Learner(_)) => {
                 self.stop_reading_for(link, out);
-                self.tell_leader(zab::Input::Closed { link }, out);
+                self.tell_feeder(zab::Input::Closed { link }, out);
             }
             Some(Use::Leader) => self.on_leader_lost(link, out),
             Some(Use::Early(_)) | None => {}
@@ -235,12 +238,13 @@ impl Node {
             }
             Some(Use::Learner(_)) => {
                 let room = limits::PEER_UNSENT_BYTES.saturating_sub(bytes);
-                self.tell_leader(zab::Input::Room { link, bytes: room }, out);
+                self.tell_feeder(zab::Input::Room { link, bytes: room }, out);
             }
             Some(Use::Leader) => {
                 if let Some(learner) = member.learner() {
                     learner.unsent = bytes;
                 }
+                self.pass_requests_on(out);
                 self.feed_starved();
             }
             Some(Use::Early(_)) | None => {}
