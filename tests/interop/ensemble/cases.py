@@ -10,6 +10,7 @@ import typing
 
 import evidence
 import kills
+import observer_masters
 import observers
 import rolling
 import syncs
@@ -78,6 +79,17 @@ def all_observers():
             )
 
 
+def all_observer_masters():
+    """1 and 2 follow 3, and feed 4 in turn."""
+    for letters in ("jjjz", "zzjj", "zzzz", "jjzz", "zzzj", "oooz", "zzoo"):
+        for kind in ("diff-memory", "diff-log", "snap-empty"):
+            yield Case(
+                f"observer-master/{kind}/{letters}/{letters[2]}-leads-{letters[0]}-feeds-"
+                f"{letters[3]}", "observer-master", letters, observer_masters.feed(kind),
+                tuple(syncs.SETTINGS.get(kind, ())), 4, leader=3,
+            )
+
+
 def all_kills():
     """Whoever leads is 2; of followers that are alike one stands for both."""
     for letters in ("jjz", "jzj", "zzj", "jzz", "zjz"):
@@ -125,8 +137,8 @@ def all_alone():
 
 
 CASES = [
-    *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_kills(), *all_five(),
-    *all_rolling(), *all_alone(),
+    *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_observer_masters(), *all_kills(),
+    *all_five(), *all_rolling(), *all_alone(),
 ]
 
 
