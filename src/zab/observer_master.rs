@@ -329,7 +329,10 @@ impl ObserverMaster {
     fn ahead(&self, last_zxid: Zxid, current_epoch: i64, stock: &Stock<'_>) -> Parting {
         let theirs = Summary { current_epoch, last_zxid };
         let current_epoch = i64::from(self.begin.epoch());
-        Parting::Ahead(Ahead { theirs, ours: Summary { current_epoch, last_zxid: stock.committed } })
+        Parting::Ahead(Ahead {
+            theirs,
+            ours: Summary { current_epoch, last_zxid: stock.committed },
+        })
     }
 
     /// INFORM of a txn that has activated a configuration says who leads under that.

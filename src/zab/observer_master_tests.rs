@@ -203,9 +203,8 @@ fn an_observer_is_brought_up_without_waiting_for_anybody() {
     bench.info(9, PacketKind::ObserverInfo, 6);
     assert_eq!(bench.said_to(9), ["LEADERINFO 7.0"]);
     bench.ack_epoch(9, Some(6), z(6, 1));
-    let synced = [
-        "DIFF 6.3", "PROPOSAL 6.2", "COMMIT 6.2", "PROPOSAL 6.3", "COMMIT 6.3", "NEWLEADER 7.0",
-    ];
+    let synced =
+        ["DIFF 6.3", "PROPOSAL 6.2", "COMMIT 6.2", "PROPOSAL 6.3", "COMMIT 6.3", "NEWLEADER 7.0"];
     assert_eq!(bench.said_to(9), synced);
     bench.ack(9, z(7, 0));
     assert_eq!(bench.said_to(9), ["UPTODATE"]);
@@ -470,11 +469,18 @@ fn act() -> impl Strategy<Value = Act> {
     let current = prop::option::of(0i64..9);
     prop_oneof![
         who.clone().prop_map(|who| Act::Connect { who }),
-        (who.clone(), kind, zxid(), data)
-            .prop_map(|(who, kind, zxid, data)| Act::Say { who, kind, zxid, data }),
+        (who.clone(), kind, zxid(), data).prop_map(|(who, kind, zxid, data)| Act::Say {
+            who,
+            kind,
+            zxid,
+            data
+        }),
         (who.clone(), 5u32..8).prop_map(|(who, accepted)| Act::Info { who, accepted }),
-        (who.clone(), current, zxid())
-            .prop_map(|(who, current, zxid)| Act::AckEpoch { who, current, zxid }),
+        (who.clone(), current, zxid()).prop_map(|(who, current, zxid)| Act::AckEpoch {
+            who,
+            current,
+            zxid
+        }),
         (who.clone(), zxid()).prop_map(|(who, zxid)| Act::Ack { who, zxid }),
         who.clone().prop_map(|who| Act::Leave { who }),
         who.prop_map(|who| Act::Missing { who }),

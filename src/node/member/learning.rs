@@ -45,11 +45,8 @@ impl Node {
         // Kept until the role has something of its own to leave.
         member.tail = tail;
         let Master { addresses, dial_pause_ms, connect_retry_ms } = master;
-        let settings = LearnerSettings {
-            dial_pause_ms,
-            connect_retry_ms,
-            ..member.settings.learner.clone()
-        };
+        let settings =
+            LearnerSettings { dial_pause_ms, connect_retry_ms, ..member.settings.learner.clone() };
         let mut outputs = Vec::new();
         let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
         let role = LearnerRole::new(settings, standing, addresses.len(), turn);

@@ -48,9 +48,12 @@ impl Masters {
     }
 
     fn list(&self, members: &Membership) -> Vec<(ServerId, Vec<HostPort>)> {
-        let voters = members.voters().filter_map(|server| Some((server, members.members.get(&server)?)));
+        let voters =
+            members.voters().filter_map(|server| Some((server, members.members.get(&server)?)));
         let place = |at| HostPort { port: self.port, ..dialable(at) };
-        voters.map(|(server, line)| (server, line.quorum_addresses().map(place).collect())).collect()
+        voters
+            .map(|(server, line)| (server, line.quorum_addresses().map(place).collect()))
+            .collect()
     }
 }
 
@@ -93,8 +96,7 @@ mod tests {
         assert_eq!((again.server.0, again.begins_anew), (first[0], true));
         let next = masters.choose(&members, &mut rng).expect("a voter");
         let address = HostPort { host: format!("m{}", first[1]), port: 2191 };
-        let expected =
-            Choice { server: next.server, addresses: vec![address], begins_anew: false };
+        let expected = Choice { server: next.server, addresses: vec![address], begins_anew: false };
         assert_eq!(next, expected);
     }
 

@@ -11,9 +11,7 @@ use crate::election::{
 };
 use crate::members::Role as Kind;
 use crate::peering::{HostPort, InitialForm};
-use crate::zab::{
-    Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Ring, Tail,
-};
+use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Ring, Tail};
 
 use super::super::Start;
 use super::masters::Masters;
