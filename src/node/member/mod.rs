@@ -264,6 +264,11 @@ impl Node {
         self.member.as_ref().map_or(Mode::Standalone, |member| member.mode())
     }
 
+    /// Whether clients are served at all.
+    pub(super) fn serves_clients(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.serves_clients())
+    }
+
     /// Whether this server is one of those that make a quorum, or learn from them.
     pub(super) fn has_role(&self) -> bool {
         self.member.as_ref().is_none_or(|member| member.is_established())
