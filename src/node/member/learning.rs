@@ -154,6 +154,7 @@ impl Node {
             LearnerOutput::Established { epoch } => {
                 self.establish_learner(epoch);
                 self.begin_observer_master(epoch);
+                self.take_early_links(out);
             }
             LearnerOutput::WantSnapshot => self.snapshots.demand(),
             LearnerOutput::Revalidated { session, is_valid } => {

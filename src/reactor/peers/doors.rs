@@ -19,6 +19,8 @@ use super::names::{Found, Names, literal};
 pub struct PeerPorts {
     pub election: Vec<HostPort>,
     pub quorum: Vec<HostPort>,
+    /// Empty: this server feeds no observers.
+    pub observers: Vec<HostPort>,
     /// `quorumListenOnAllIPs`: the ports count, not the hosts.
     pub listen_on_all: bool,
     /// `electionPortBindRetry`: how often it is tried to listen at an address; 0: for ever.
@@ -79,9 +81,11 @@ impl Doors {
         self.close();
         self.tries = ports.bind_retries;
         self.pause_ms = ports.retry_pause_ms;
-        for (port, addresses) in
-            [(PeerPort::Election, &ports.election), (PeerPort::Quorum, &ports.quorum)]
-        {
+        for (port, addresses) in [
+            (PeerPort::Election, &ports.election),
+            (PeerPort::Quorum, &ports.quorum),
+            (PeerPort::Observers, &ports.observers),
+        ] {
             for address in addresses {
                 let mut address = address.clone();
                 if ports.listen_on_all {
@@ -188,7 +192,8 @@ impl Doors {
         place.failures = place.failures.saturating_add(1);
         let (port, address, failures) = (place.port, &place.address, place.failures);
         log::error!("Exception while listening to peers at {address} ({}): {why}", name(port));
-        if tries == 0 || failures < tries {
+        // Without it a server only feeds nobody; Java's would not even follow.
+        if tries == 0 || failures < tries || port == PeerPort::Observers {
             place.stand = Stand::Closed(now.plus_ms(self.pause_ms));
             return Ok(());
         }
@@ -285,5 +290,6 @@ fn name(port: PeerPort) -> &'static str {
     match port {
         PeerPort::Election => "election port",
         PeerPort::Quorum => "quorum port",
+        PeerPort::Observers => "observer master port",
     }
 }
