@@ -10,6 +10,7 @@ import typing
 
 import evidence
 import kills
+import leader_serves
 import observer_masters
 import observers
 import rolling
@@ -90,6 +91,14 @@ def all_observer_masters():
             )
 
 
+def all_serving():
+    for letters in ("zzz", "jzz", "jjz", "zzj"):
+        yield Case(
+            f"leader-serves/no/{letters}/{letters[2]}-leads", "leader-serves", letters,
+            leader_serves.no, tuple(leader_serves.SETTINGS), leader=3,
+        )
+
+
 def all_kills():
     """Whoever leads is 2; of followers that are alike one stands for both."""
     for letters in ("jjz", "jzj", "zzj", "jzz", "zjz"):
@@ -137,8 +146,8 @@ def all_alone():
 
 
 CASES = [
-    *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_observer_masters(), *all_kills(),
-    *all_five(), *all_rolling(), *all_alone(),
+    *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_observer_masters(),
+    *all_serving(), *all_kills(), *all_five(), *all_rolling(), *all_alone(),
 ]
 
 
