@@ -126,11 +126,23 @@ fn peer_ports(config: &Config, member: &MemberConfig) -> PeerPorts {
     PeerPorts {
         election: line.iter().flat_map(|line| line.election_addresses()).map(place).collect(),
         quorum: line.iter().flat_map(|line| line.quorum_addresses()).map(place).collect(),
+        observers: observer_ports(config, member),
         listen_on_all: keys.listens_on_all_ips,
         bind_retries: keys.elections.bind_retries.unwrap_or(0),
         retry_pause_ms: BIND_RETRY_MS,
         keep_alive: keys.elections.tcp_keep_alive,
     }
+}
+
+/// Where observers find it, beside its quorum port: only who votes follows, and feeds others.
+fn observer_ports(config: &Config, member: &MemberConfig) -> Vec<HostPort> {
+    let votes = member.role() == zkd::members::Role::Participant;
+    let Some(port) = config.ensemble.observing.master_port.filter(|_| votes) else {
+        return Vec::new();
+    };
+    let line = member.active.members.get(&member.me);
+    let hosts = line.iter().flat_map(|line| line.quorum_addresses());
+    hosts.map(|at| HostPort { host: at.host, port }).collect()
 }
 
 /// What Java sleeps between two tries to listen.

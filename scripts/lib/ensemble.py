@@ -59,13 +59,15 @@ class EnsembleError(Exception):
 
 @dataclasses.dataclass
 class Spec:
-    """What a member is. `settings` are words as elsewhere in scripts: key=value, -Dname=value."""
+    """What a member is. `settings` are words as elsewhere in scripts: key=value, -Dname=value.
+    `host` is where other members find it: another address of loopback, where they need one each."""
 
     id: int
     kind: str = "zkd"
     version: str = ""
     observer: bool = False
     settings: list = dataclasses.field(default_factory=list)
+    host: str = "127.0.0.1"
 
     def __post_init__(self):
         if self.kind not in ("zkd", "apache"):
@@ -125,6 +127,11 @@ class Member:
     def address(self):
         """For clients: 127.0.0.1:PORT."""
         return f"127.0.0.1:{self.client_port}"
+
+    def live_at(self, host):
+        """Where the others find it from their next start on; it is ours to choose on loopback."""
+        self.spec.host = host
+        self.ensemble.save()
 
     def become(self, kind, version=""):
         """The other server over the same directory, from the next start on."""
@@ -440,7 +447,7 @@ class Ensemble:
             own = (member.quorum_port, member.election_port)
             quorum, election = self.seen.get((viewer, member.id), own)
             role = ":observer" if member.observer else ""
-            lines[f"server.{member.id}"] = f"127.0.0.1:{quorum}:{election}{role}"
+            lines[f"server.{member.id}"] = f"{member.spec.host}:{quorum}:{election}{role}"
         return lines
 
     def save(self):

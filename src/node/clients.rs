@@ -146,13 +146,13 @@ impl Node {
             return;
         }
         self.metrics.bytes_received_count.add(4 + body.len() as u64);
-        let has_role = self.has_role();
+        let serves = self.serves_clients();
         let Some(conn) = self.conns.find(id) else { return };
         conn.stats.received += 1;
         conn.stats.last_heard = self.now.mono;
         self.stats.packets_received.one();
         match &mut conn.phase {
-            Phase::AwaitConnect if !has_role => self.close(id, false, out),
+            Phase::AwaitConnect if !serves => self.close(id, false, out),
             Phase::AwaitConnect => self.on_connect(id, body, out),
             Phase::AwaitSession { early } | Phase::AwaitProof { early, .. } => {
                 if early.len() < limits::CONN_QUEUED_REQUESTS {

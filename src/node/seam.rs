@@ -62,6 +62,8 @@ pub enum Event<'a> {
 pub enum PeerPort {
     Election,
     Quorum,
+    /// Where those who follow feed those who observe.
+    Observers,
 }
 
 /// What happens on links to peers. They are paused, sent to and closed as clients' are.

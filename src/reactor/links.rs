@@ -129,7 +129,7 @@ pub struct Links {
     alive: usize,
     peers: usize,
     /// Peers that have come, by their port.
-    came: [usize; 2],
+    came: [usize; 3],
     /// What clients leave to peers, so that who is to serve them finds room.
     pub kept_for_peers: usize,
     /// Capacity of every half-received frame.

@@ -35,11 +35,23 @@ impl Dialling {
     pub fn new(addresses: usize, settings: &LearnerSettings, turn: &mut LearnerTurn<'_>) -> Self {
         let retry_ms = settings.connect_retry_ms;
         let backoff_ms = FIRST_RETRY_MS.min(retry_ms);
-        let dial = Dial { stage: Stage::GivenUp, counted: 0, counted_at: None, backoff_ms };
-        let deadline = turn.now.plus_ms(settings.connect_limit_ms());
+        let begins = turn.now.plus_ms(settings.dial_pause_ms);
+        let stage = Stage::AwaitRetry(begins);
+        let dial = Dial { stage, counted: 0, counted_at: None, backoff_ms };
+        let deadline = begins.plus_ms(settings.connect_limit_ms());
         let mut dialling = Dialling { retry_ms, deadline, dials: vec![dial; addresses] };
-        (0..addresses).for_each(|address| dialling.dial(address, turn));
+        dialling.dial_due(turn);
         dialling
+    }
+
+    fn dial_due(&mut self, turn: &mut LearnerTurn<'_>) {
+        for address in 0..self.dials.len() {
+            if let Stage::AwaitRetry(at) = self.dials[address].stage
+                && at <= turn.now
+            {
+                self.dial(address, turn);
+            }
+        }
     }
 
     fn dial(&mut self, address: usize, turn: &mut LearnerTurn<'_>) {
@@ -96,13 +108,7 @@ impl Dialling {
             self.give_up(turn);
             return Err(LearnerEnd::NotReached);
         }
-        for address in 0..self.dials.len() {
-            if let Stage::AwaitRetry(at) = self.dials[address].stage
-                && at <= turn.now
-            {
-                self.dial(address, turn);
-            }
-        }
+        self.dial_due(turn);
         self.is_hopeful()
     }
 
@@ -177,6 +183,19 @@ mod tests {
         };
         assert_eq!(ended, Err(LearnerEnd::NotReached));
         assert_eq!(tried_at, [5, 15, 35, 75, 155, 255, 355, 455]);
+    }
+
+    #[test]
+    fn who_is_to_wait_dials_later_and_has_as_long_from_then_on() {
+        let settings = LearnerSettings { dial_pause_ms: 70, ..follower_settings() };
+        let mut dialling = None;
+        let out = asked(at(0), |turn| dialling = Some(Dialling::new(2, &settings, turn)));
+        let mut dialling = dialling.expect("begun");
+        assert_eq!((out, dialling.next_timeout()), (vec![], at(70)));
+        let out = asked(at(69), |turn| assert_eq!(dialling.on_time(turn), Ok(())));
+        assert_eq!(out, []);
+        let out = asked(at(70), |turn| assert_eq!(dialling.on_time(turn), Ok(())));
+        assert_eq!(out, [dial(0, 20_000), dial(1, 20_000)]);
     }
 
     #[test]

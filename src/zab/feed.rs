@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::base::{Zxid, limits};
-use crate::peering::{PacketKind, Revalidated, write_packet};
+use crate::base::{ServerId, Zxid, limits};
+use crate::peering::{Activation, PacketKind, Revalidated, write_packet};
 
 use super::continuity::Continuity;
 use super::ring::{Recent, Ring};
@@ -52,6 +52,25 @@ impl Outgoing {
                 write_packet(*kind, *zxid, data.as_deref(), out);
             }
             Outgoing::Image(bytes) => out.extend_from_slice(bytes),
+        }
+    }
+
+    /// The txn that an observer is informed of by it.
+    pub(super) fn informs_of(&self) -> Option<Zxid> {
+        match self {
+            Outgoing::Packet { kind: PacketKind::Inform, zxid, .. } => Some(*zxid),
+            _ => None,
+        }
+    }
+
+    /// That txn holds a configuration, under which `leader` leads from now on.
+    pub(super) fn activate(&mut self, leader: ServerId) {
+        if let Outgoing::Packet { kind, data, .. } = self {
+            *kind = PacketKind::InformAndActivate;
+            let record = data.take().unwrap_or_default();
+            let mut both = Vec::with_capacity(8 + record.len());
+            Activation { leader, record: &record }.write(&mut both);
+            *data = Some(Bytes::from(both));
         }
     }
 

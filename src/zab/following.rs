@@ -55,7 +55,7 @@ impl<O> Following<O> {
                 Ok(())
             }
             PacketKind::Sync => {
-                self.requests.on_sync(self.ledger.progress().committed);
+                self.requests.on_sync(self.ledger.progress().committed, turn);
                 Ok(())
             }
             PacketKind::Revalidate => self.requests.on_revalidate(packet, turn),

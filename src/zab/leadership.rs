@@ -8,7 +8,7 @@ mod joining;
 mod serving;
 mod upkeep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ pub use upkeep::LearnerView;
 use super::acks::AckTable;
 use super::discovery::{Ahead, Discovery, Summary};
 use super::feed::{Outgoing, View, Wish};
-use super::learner::Learner;
+use super::feeding::{Feeding, Ground};
 use super::ring::{Recent, Ring};
-use super::sync::{Facts, LogSync, Probed};
+use super::sync::{LogSync, Probed};
 
 /// What an operator has set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +44,16 @@ pub struct LeaderSettings {
     pub log_sync: LogSync,
     /// `leader.maxTimeToWaitForEpoch`.
     pub max_wait_for_epoch_ms: Option<u64>,
+}
+
+impl LeaderSettings {
+    pub(super) fn init_limit_ms(&self) -> u64 {
+        self.init_limit_ticks * self.tick_ms
+    }
+
+    pub(super) fn sync_limit_ms(&self) -> u64 {
+        self.sync_limit_ticks * self.tick_ms
+    }
 }
 
 /// The configuration that is active and the last one seen, which may be on its way.
@@ -288,11 +298,7 @@ pub struct Leadership {
     ring: Ring,
     discovery: Discovery,
     reign: Option<Reign>,
-    learners: BTreeMap<ConnId, Learner>,
-    /// Who is sent an image next, since what it misses could not be sent.
-    image_next: BTreeSet<ServerId>,
-    /// Learners of before 3.4 that do not say who they are are numbered downwards.
-    next_anonymous: i64,
+    feeding: Feeding,
     is_over: bool,
     /// The configuration that this quorum has brought into effect has another leader.
     is_dismissed: bool,
@@ -324,9 +330,7 @@ impl Leadership {
             ring,
             discovery,
             reign: None,
-            learners: BTreeMap::new(),
-            image_next: BTreeSet::new(),
-            next_anonymous: -1,
+            feeding: Feeding::new(me, settings),
             is_over: false,
             is_dismissed: false,
             began: turn.now,
@@ -334,7 +338,7 @@ impl Leadership {
             tick: 0,
             is_half_tick: false,
             half_due: turn.now.plus_ms(settings.tick_ms / 2),
-            phase_due: turn.now.plus_ms(settings.init_limit_ticks * settings.tick_ms),
+            phase_due: turn.now.plus_ms(settings.init_limit_ms()),
         };
         leadership.proceed(turn);
         leadership
@@ -355,13 +359,13 @@ impl Leadership {
             Input::Packet { link, packet } => return self.on_packet(turn, link, packet),
             Input::Connected { link, room } => self.on_connected(turn, link, room),
             Input::Closed { link } => self.on_closed(link),
-            Input::Room { link, bytes } => self.on_room(link, bytes),
+            Input::Room { link, bytes } => self.feeding.set_room(link, bytes),
             Input::Durable { ticket, log } => self.on_durable(turn, ticket, log),
             Input::Probed { link, probed } => self.begin_sync(turn, link, Some(&probed)),
             Input::Log { link, records, is_end } => self.on_log(turn, link, records, is_end),
-            Input::Image { link, zxid } => self.on_image(link, zxid),
+            Input::Image { link, zxid } => self.feeding.on_image(link, zxid),
             Input::ImageBytes { link, bytes, is_last } => {
-                self.on_image_bytes(turn, link, bytes, is_last);
+                self.feeding.on_image_bytes(turn, link, bytes, is_last);
             }
             Input::Missing { link } => self.on_missing(turn, link),
             Input::Looking { server } => self.on_looking(turn, server),
@@ -381,9 +385,7 @@ impl Leadership {
         }
         log::info!("Shutdown called. For the reason {why}");
         self.is_over = true;
-        for (link, _) in std::mem::take(&mut self.learners) {
-            turn.out.push(Output::Close { link, why: Parting::RoleEnded });
-        }
+        self.feeding.part_with_all(turn);
         turn.out.push(Output::Ended(why));
     }
 
@@ -419,19 +421,6 @@ impl Leadership {
         self.reign.as_ref().map_or(self.ours.last_zxid, |reign| reign.committed(self.ours))
     }
 
-    fn view(&self) -> Option<View<'_>> {
-        Some(self.reign.as_ref()?.view(&self.ring, self.ours))
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        let committed = self.committed();
-        // Apache's leader steps to the beginning of its epoch when it is established.
-        let begin = self.reign.as_ref().filter(|reign| reign.is_established);
-        let processed = begin.map_or(committed, |reign| reign.begin.max(committed));
-        let LeaderSettings { force_snap, log_sync: log, .. } = self.settings;
-        Facts { force_snap, processed, committed, ring: &self.ring, log }
-    }
-
     fn is_voter(&self, server: ServerId) -> bool {
         self.quorums.current.is_voter(server)
     }
@@ -439,20 +428,17 @@ impl Leadership {
     /// What must hold between any two inputs.
     pub fn check(&self) {
         self.ring.check();
-        assert!(!self.is_over || self.learners.is_empty(), "a role that is over has no links");
+        assert!(!self.is_over || self.feeding.len() == 0, "a role that is over has no links");
         let Some(reign) = &self.reign else { return };
         reign.acks.check();
         assert!(reign.begin > self.ours.last_zxid, "the epoch is a new one");
         assert_eq!(self.ring.last().max(reign.begin), reign.acks.proposed(), "all in the ring");
         let nothing_yet = reign.acks.proposed() == reign.begin;
         assert!(reign.is_established || nothing_yet, "no proposal before there is a quorum");
-        let view = reign.view(&self.ring, self.ours);
-        for learner in self.learners.values() {
-            if let Some(feed) = learner.feed() {
-                feed.check(&view);
-                let is_told = feed.is_up_to_date();
-                assert!(!is_told || reign.is_established, "no UPTODATE before there is a quorum");
-            }
+        self.feeding.check(&reign.view(&self.ring, self.ours));
+        for feed in self.feeding.iter().filter_map(|learner| learner.feed()) {
+            let is_told = feed.is_up_to_date();
+            assert!(!is_told || reign.is_established, "no UPTODATE before there is a quorum");
         }
     }
 }
@@ -465,6 +451,16 @@ impl Reign {
 
     fn view<'a>(&self, ring: &'a Ring, ours: Summary) -> View<'a> {
         View { ring, begin: self.begin, committed: self.committed(ours) }
+    }
+
+    fn ground<'a>(&'a self, ring: &'a Ring, ours: Summary) -> Ground<'a> {
+        let view = self.view(ring, ours);
+        // Apache's leader steps to the beginning of its epoch when it is established.
+        let processed = match self.is_established {
+            true => self.begin.max(view.committed),
+            false => view.committed,
+        };
+        Ground { view, processed, text: &self.text }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One learner, from a leader's addresses to the end of the role: joining, learning, following or
 //! observing.
 
-use crate::base::{Instant, SessionId};
+use crate::base::{ConnId, Instant, SessionId};
 use crate::peering::{Packet, Revalidate};
 
 use super::following::Following;
@@ -285,6 +285,31 @@ impl<O> LearnerRole<O> {
         is_established
     }
 
+    /// A sync of an observer that this follower feeds goes to the leader as REQUEST. False where
+    /// more of what observers ask for waits than may.
+    pub fn sync_for(&mut self, link: ConnId) -> bool {
+        self.of_follower().is_some_and(|requests| requests.sync_for(link).is_ok())
+    }
+
+    /// The same for a session whose client has come to such an observer.
+    pub fn revalidate_for(
+        &mut self,
+        link: ConnId,
+        asked: Revalidate,
+        turn: &mut LearnerTurn<'_>,
+    ) -> bool {
+        let requests = self.of_follower();
+        requests.is_some_and(|requests| requests.revalidate_for(link, asked, turn).is_ok())
+    }
+
+    /// Who observes feeds nobody.
+    fn of_follower(&mut self) -> Option<&mut Requests<O>> {
+        match &mut self.phase {
+            Phase::Following(following) => Some(&mut following.requests),
+            _ => None,
+        }
+    }
+
     fn requests(&mut self) -> Option<&mut Requests<O>> {
         match &mut self.phase {
             Phase::Following(following) => Some(&mut following.requests),
@@ -301,6 +326,10 @@ impl<O> LearnerRole<O> {
             Phase::Following(following) => following.ledger.roll(),
             Phase::Observing(observing) => observing.ledger.roll(),
         }
+    }
+
+    pub fn is_observer(&self) -> bool {
+        self.settings.is_observer()
     }
 
     pub fn is_established(&self) -> bool {

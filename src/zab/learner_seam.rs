@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::base::{Instant, ServerId, SessionId, Ticket, Zxid};
+use crate::base::{ConnId, Instant, ServerId, SessionId, Ticket, Zxid};
 use crate::history::{ChoreCommand, EpochFile};
 use crate::members::{Membership, Role, Rules};
 use crate::peering::{
-    AckEpoch, LearnerInfo, Packet, PacketKind, Revalidate, Touch, write_packet, write_packet_with,
-    write_touches,
+    AckEpoch, LearnerInfo, Packet, PacketKind, Revalidate, Revalidated, Touch, write_packet,
+    write_packet_with, write_touches,
 };
 use crate::proto::Entry;
 
@@ -25,6 +25,8 @@ pub struct LearnerSettings {
     pub connect_limit_ticks: Option<u64>,
     /// Between two tries of one address.
     pub connect_retry_ms: u64,
+    /// How long it waits before the first of them.
+    pub dial_pause_ms: u64,
     /// Of the configuration that this server has activated.
     pub config_version: i64,
     pub rules: Rules,
@@ -203,6 +205,16 @@ pub enum LearnerOutput {
     Revalidated {
         session: SessionId,
         is_valid: bool,
+    },
+    /// The leader has answered an observer's sync, when this was committed.
+    ObserverSynced {
+        link: ConnId,
+        after: Zxid,
+    },
+    /// Its word on a session whose client has come to an observer.
+    ObserverRevalidated {
+        link: ConnId,
+        revalidated: Revalidated,
     },
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod disk;
 mod failures;
 mod joining;
+mod observers;
 mod random;
 mod snap;
 mod steady;
@@ -37,6 +38,7 @@ pub(super) fn follower_settings() -> LearnerSettings {
         sync_limit_ticks: 5,
         connect_limit_ticks: None,
         connect_retry_ms: 100,
+        dial_pause_ms: 0,
         config_version: 0,
         rules: Rules::default(),
         observer_logs: true,

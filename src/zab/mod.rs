@@ -9,6 +9,7 @@ mod continuity;
 mod dialling;
 mod discovery;
 mod feed;
+mod feeding;
 mod following;
 mod joining;
 mod leadership;
@@ -25,6 +26,7 @@ mod ledger;
 mod log_feed;
 #[cfg(test)]
 mod meeting_tests;
+mod observer_master;
 mod observing;
 mod reading;
 mod receiving;
@@ -51,6 +53,7 @@ pub use learner_seam::{
     Committed, ConfigPlace, LearnerInput, LearnerOutput, LearnerSettings, LearnerStorage,
     LearnerTurn, Left, Reads, Ready, Standing, SyncKind, ToLeader, write_ping_answer,
 };
+pub use observer_master::{ObserverMaster, Stock};
 pub use observing::ObserverDelays;
 pub use receiving::{BadItem, ImageSink};
 pub use ring::{Place, Recent, Ring};

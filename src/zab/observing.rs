@@ -58,7 +58,7 @@ impl<O> Observing<O> {
                 Ok(())
             }
             PacketKind::Sync => {
-                self.requests.on_sync(self.ledger.progress().committed);
+                self.requests.on_sync(self.ledger.progress().committed, turn);
                 Ok(())
             }
             PacketKind::Revalidate => self.requests.on_revalidate(packet, turn),

@@ -1,22 +1,35 @@
-//! A learner's own clients' requests while the leader has them: writes until their txns come back,
-//! syncs and sessions until they are answered.
+//! Requests while the leader has them: of a learner's own clients, writes until their txns come
+//! back, syncs and sessions until they are answered; and of observers behind it what the leader
+//! answers without a txn.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::base::{SessionId, Zxid};
+use crate::base::{ConnId, SessionId, Zxid, limits};
 use crate::peering::{Packet, Revalidate, Revalidated};
 
+use super::feed::TooMany;
 use super::learner_end::LearnerEnd;
 use super::learner_seam::{LearnerOutput, LearnerTurn, ToLeader};
+
+/// Who has asked.
+#[derive(Debug)]
+enum Asker<O> {
+    Client(O),
+    /// An observer that this server feeds.
+    Observer(ConnId),
+}
 
 #[derive(Debug)]
 pub(super) struct Requests<O> {
     /// By session, in the order in which they left: number and origin.
     writes: BTreeMap<SessionId, VecDeque<(i32, O)>>,
-    syncs: VecDeque<O>,
+    syncs: VecDeque<Asker<O>>,
     /// Syncs that the leader has answered, and what was committed by then.
     synced: VecDeque<(Zxid, O)>,
-    revalidating: BTreeSet<SessionId>,
+    /// By session, in the order in which they were asked for: the leader answers in that.
+    revalidating: BTreeMap<SessionId, VecDeque<Asker<()>>>,
+    /// How many of those are observers'.
+    of_observers: usize,
 }
 
 impl<O> Requests<O> {
@@ -25,7 +38,8 @@ impl<O> Requests<O> {
             writes: BTreeMap::new(),
             syncs: VecDeque::new(),
             synced: VecDeque::new(),
-            revalidating: BTreeSet::new(),
+            revalidating: BTreeMap::new(),
+            of_observers: 0,
         }
     }
 
@@ -50,13 +64,34 @@ impl<O> Requests<O> {
     }
 
     pub fn sync(&mut self, origin: O) {
-        self.syncs.push_back(origin);
+        self.syncs.push_back(Asker::Client(origin));
     }
 
-    /// SYNC: the oldest sync is answered as soon as what is committed now is applied.
-    pub fn on_sync(&mut self, committed: Zxid) {
+    /// The same for an observer.
+    pub fn sync_for(&mut self, link: ConnId) -> Result<(), TooMany> {
+        self.count_observer()?;
+        self.syncs.push_back(Asker::Observer(link));
+        Ok(())
+    }
+
+    /// Whoever is fed may ask for so much that the leader has enough of this server.
+    fn count_observer(&mut self) -> Result<(), TooMany> {
+        if self.of_observers >= limits::OBSERVERS_ASKED {
+            return Err(TooMany);
+        }
+        self.of_observers += 1;
+        Ok(())
+    }
+
+    /// SYNC: the oldest sync is answered as soon as what is committed now is applied; an observer
+    /// applies it itself.
+    pub fn on_sync(&mut self, committed: Zxid, turn: &mut LearnerTurn<'_>) {
         match self.syncs.pop_front() {
-            Some(origin) => self.synced.push_back((committed, origin)),
+            Some(Asker::Client(origin)) => self.synced.push_back((committed, origin)),
+            Some(Asker::Observer(link)) => {
+                self.of_observers -= 1;
+                turn.push(LearnerOutput::ObserverSynced { link, after: committed });
+            }
             None => log::warn!("Not expecting a sync."),
         }
     }
@@ -67,7 +102,23 @@ impl<O> Requests<O> {
     }
 
     pub fn revalidate(&mut self, asked: Revalidate, turn: &mut LearnerTurn<'_>) {
-        self.revalidating.insert(asked.session);
+        self.ask_leader(asked, Asker::Client(()), turn);
+    }
+
+    /// The same for an observer.
+    pub fn revalidate_for(
+        &mut self,
+        link: ConnId,
+        asked: Revalidate,
+        turn: &mut LearnerTurn<'_>,
+    ) -> Result<(), TooMany> {
+        self.count_observer()?;
+        self.ask_leader(asked, Asker::Observer(link), turn);
+        Ok(())
+    }
+
+    fn ask_leader(&mut self, asked: Revalidate, asker: Asker<()>, turn: &mut LearnerTurn<'_>) {
+        self.revalidating.entry(asked.session).or_default().push_back(asker);
         turn.send(ToLeader::Revalidate(asked));
     }
 
@@ -80,17 +131,34 @@ impl<O> Requests<O> {
         let read = packet.body().and_then(Revalidated::read);
         let said = read.map_err(|error| LearnerEnd::BadPacket { kind, error })?;
         let Revalidated { session, is_valid } = said;
-        if self.revalidating.remove(&session) {
-            turn.push(LearnerOutput::Revalidated { session, is_valid });
-        } else {
-            log::warn!("Missing session 0x{session:x} for validation");
+        match self.next_asker(session) {
+            Some(Asker::Client(())) => turn.push(LearnerOutput::Revalidated { session, is_valid }),
+            Some(Asker::Observer(link)) => {
+                self.of_observers -= 1;
+                turn.push(LearnerOutput::ObserverRevalidated { link, revalidated: said });
+            }
+            None => log::warn!("Missing session 0x{session:x} for validation"),
         }
         Ok(())
     }
 
+    fn next_asker(&mut self, session: SessionId) -> Option<Asker<()>> {
+        let askers = self.revalidating.get_mut(&session)?;
+        let asker = askers.pop_front();
+        if askers.is_empty() {
+            self.revalidating.remove(&session);
+        }
+        asker
+    }
+
     pub fn check(&self) {
         assert!(self.writes.values().all(|writes| !writes.is_empty()), "a session has writes");
+        assert!(self.revalidating.values().all(|askers| !askers.is_empty()), "or is asked for");
         let mut pairs = self.synced.iter().zip(self.synced.iter().skip(1));
         assert!(pairs.all(|((a, _), (b, _))| a <= b), "syncs are answered in order");
+        let syncs = self.syncs.iter().filter(|asker| matches!(asker, Asker::Observer(_)));
+        let sessions = self.revalidating.values().flatten();
+        let sessions = sessions.filter(|asker| matches!(asker, Asker::Observer(_)));
+        assert_eq!(syncs.count() + sessions.count(), self.of_observers, "observers are counted");
     }
 }

@@ -110,6 +110,10 @@ pub const LEARNER_PIECE_BYTES: usize = 256 * 1024;
 /// some 40 bytes each: its clients have no more requests under way than that.
 pub const LEARNER_NOTES: usize = 256 * 1024;
 
+/// Syncs and sessions that observers behind one follower may have asked the leader for at once. The
+/// leader bounds what waits for the follower by `LEARNER_NOTES`: its own clients keep half of that.
+pub const OBSERVERS_ASKED: usize = LEARNER_NOTES / 2;
+
 /// Log bytes that a leader has proposed and no quorum has acknowledged. Past it nothing is prepared
 /// before the slowest server that is needed has caught up.
 pub const LEADER_UNCOMMITTED_BYTES: usize = 32 * 1024 * 1024;

@@ -1,49 +1,15 @@
-//! Images for learners: which file each is sent, and its bytes.
+//! What the disk says: to the role, of what is read for learners, of an image on its way in.
 
 use bytes::Bytes;
 
 use crate::base::ConnId;
 use crate::history::{ChoreCommand, StorageEvent};
-use crate::zab::{self, Ring};
+use crate::zab;
 
 use super::super::Node;
 use super::super::seam::{Effect, Effects};
 
 impl Node {
-    /// The last snapshot will do: what the log has behind it is sent behind the image.
-    pub(super) fn find_image(&mut self, link: ConnId, out: &mut Effects) {
-        let Some(zxid) = self.snapshots.last else {
-            self.snapshots.demand();
-            return self.tell_leader(zab::Input::Missing { link }, out);
-        };
-        if let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) {
-            leader.images.insert(link, zxid);
-        }
-        self.tell_leader(zab::Input::Image { link, zxid }, out);
-    }
-
-    pub(super) fn read_image(
-        &mut self,
-        link: ConnId,
-        offset: u64,
-        bytes: usize,
-        out: &mut Effects,
-    ) {
-        let leader = self.member.as_deref_mut().and_then(|member| member.leader());
-        let Some(zxid) = leader.and_then(|leader| leader.images.get(&link).copied()) else {
-            return;
-        };
-        out.push(Effect::Chore(ChoreCommand::ReadSnapshot { reader: link, zxid, offset, bytes }));
-    }
-
-    /// Nothing is read for a learner any more.
-    pub(super) fn stop_reading_for(&mut self, link: ConnId, out: &mut Effects) {
-        if let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) {
-            leader.images.remove(&link);
-            out.push(Effect::Chore(ChoreCommand::CloseReader { reader: link }));
-        }
-    }
-
     /// What the disk says to a member.
     pub(in super::super) fn on_member_storage(&mut self, event: &StorageEvent, out: &mut Effects) {
         use crate::zab::LearnerInput;
@@ -58,7 +24,7 @@ impl Node {
             StorageEvent::CutAt { ticket, kept } => {
                 let (ticket, kept) = (*ticket, *kept);
                 if let Some(member) = self.member.as_deref_mut() {
-                    member.ring = Some(Ring::new(kept));
+                    member.ring = Some(member.settings.ring(kept));
                 }
                 self.tell_learner(LearnerInput::CutAt { ticket, kept }, out);
             }
@@ -71,7 +37,7 @@ impl Node {
             }
             StorageEvent::ReadFailed { reader, reason } => {
                 log::warn!("What a learner was to be sent cannot be read: {reason}");
-                self.tell_leader(zab::Input::Missing { link: *reader }, out);
+                self.tell_feeder(zab::Input::Missing { link: *reader }, out);
             }
             _ => {}
         }
@@ -82,7 +48,7 @@ impl Node {
         if is_last {
             out.push(Effect::Chore(ChoreCommand::CloseReader { reader: link }));
         }
-        self.tell_leader(zab::Input::ImageBytes { link, bytes, is_last }, out);
+        self.tell_feeder(zab::Input::ImageBytes { link, bytes, is_last }, out);
     }
 
     /// Whether what the chore thread says of a snapshot is of an image on its way in.

@@ -1,6 +1,6 @@
 //! What goes with a leadership besides the machine itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::base::{BufferSizes, ConnId, Instant, SessionId, Zxid};
 use crate::peering::{AuthId, AuthIds, Forwarded};
@@ -43,8 +43,6 @@ pub(super) struct Leader {
     pub asked_bytes: usize,
     /// Syncs of this server's own clients, and what must be applied before each is answered.
     pub syncs: VecDeque<(Zxid, Origin)>,
-    /// Which image each learner is sent.
-    pub images: BTreeMap<ConnId, Zxid>,
     pub has_more: bool,
     pub ended: Option<Ended>,
     /// Since when it is established.
@@ -63,7 +61,6 @@ impl Leader {
             asked: VecDeque::new(),
             asked_bytes: 0,
             syncs: VecDeque::new(),
-            images: BTreeMap::new(),
             has_more: false,
             ended: None,
             since: None,

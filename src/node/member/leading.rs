@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use crate::base::{ConnId, Ticket, Zxid, limits};
-use crate::history::{ChoreCommand, LogPlace, StorageCommand};
+use crate::history::{LogPlace, StorageCommand};
 use crate::peering::{Packet, PacketBytes, Splitter};
 use crate::zab::{
-    self, ConfigPlace, Ended, Leadership, Leading, Outgoing, Output, Passed, Place, Probed, Recent,
-    Ring, Start, Summary, Tail, Wish,
+    self, ConfigPlace, Ended, Leadership, Leading, Output, Passed, Place, Probed, Recent, Start,
+    Summary, Tail,
 };
 
-use super::super::seam::{Effect, Effects};
+use super::super::seam::Effects;
 use super::super::{Node, Origin};
 use super::leader::Leader;
 use super::{Role, Use, entries, entry_of};
@@ -20,7 +20,8 @@ impl Node {
         let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
         let last_zxid = member.tail.logged();
-        let ring = member.ring.take().unwrap_or_else(|| Ring::new(last_zxid));
+        let settings = &member.settings;
+        let ring = member.ring.take().unwrap_or_else(|| settings.ring(last_zxid));
         let start = Start {
             me: member.settings.me,
             settings: member.settings.leader,
@@ -66,29 +67,8 @@ impl Node {
     }
 
     fn on_leader_output(&mut self, output: Output, out: &mut Effects) {
-        let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
-            return;
-        };
         match output {
-            Output::Send { link, outgoing } => {
-                if let Outgoing::Packet { kind, .. } = outgoing {
-                    self.note_to_learner(kind);
-                }
-                out.send(link, |out| outgoing.write(out));
-            }
-            Output::Close { link, why } => {
-                log::info!("A learner's link is closed: {why:?}");
-                self.stop_reading_for(link, out);
-                if let Some(member) = self.member.as_deref_mut() {
-                    member.drop_use(link);
-                }
-                out.push(Effect::Close { conn: link, after_flush: false });
-            }
             Output::Storage(command) => self.hand_over(command, out),
-            Output::AskLog { link, zxid } => {
-                out.push(Effect::Chore(ChoreCommand::ProbeLog { reader: link, zxid }));
-            }
-            Output::Wanted { link, wish } => self.on_wish(link, wish, out),
             Output::LastSeen(config) => {
                 self.keep_config(&config, ConfigPlace::LastSeen, out);
             }
@@ -101,8 +81,11 @@ impl Node {
                 if let Ended::VoterChangedMind { .. } = why {
                     self.metrics.quit_leading_due_to_disloyal_voter.one();
                 }
-                leader.ended = Some(why);
+                if let Some(leader) = self.member.as_deref_mut().and_then(|m| m.leader()) {
+                    leader.ended = Some(why);
+                }
             }
+            fed => self.on_feeding_output(fed, out),
         }
     }
 
@@ -197,12 +180,7 @@ impl Node {
                 Ok(None) => break,
                 Err(fault) => {
                     log::warn!("Closing a learner's link: {fault}");
-                    if let Some(member) = self.member.as_deref_mut() {
-                        member.drop_use(link);
-                    }
-                    self.stop_reading_for(link, out);
-                    out.push(Effect::Close { conn: link, after_flush: false });
-                    return self.tell_leader(zab::Input::Closed { link }, out);
+                    return self.turn_away(link, out);
                 }
             }
             let Some(member) = self.member.as_deref_mut() else { return };
@@ -220,7 +198,7 @@ impl Node {
 
     fn on_learner_packet(&mut self, link: ConnId, packet: Packet<'_>, out: &mut Effects) {
         self.note_from_learner(link, &packet);
-        self.tell_leader(zab::Input::Packet { link, packet }, out);
+        self.tell_feeder(zab::Input::Packet { link, packet }, out);
     }
 
     fn on_passed(&mut self, passed: Passed<'_>, out: &mut Effects) {
@@ -231,22 +209,12 @@ impl Node {
         }
     }
 
-    fn on_wish(&mut self, link: ConnId, wish: Wish, out: &mut Effects) {
-        match wish {
-            Wish::Log { after, bytes } => {
-                out.push(Effect::Chore(ChoreCommand::ReadLog { reader: link, after, bytes }));
-            }
-            Wish::Image => self.find_image(link, out),
-            Wish::ImageBytes { offset, bytes } => self.read_image(link, offset, bytes, out),
-        }
-    }
-
     /// What the log says of where a learner stands.
     pub(super) fn on_log_probed(&mut self, link: ConnId, place: LogPlace, out: &mut Effects) {
         let LogPlace { at_or_before, after, bytes_behind, snapshot_bytes } = place;
         let place = Place { at_or_before, after };
         let probed = Probed { place, bytes_behind, snapshot_bytes };
-        self.tell_leader(zab::Input::Probed { link, probed }, out);
+        self.tell_feeder(zab::Input::Probed { link, probed }, out);
     }
 
     pub(super) fn on_log_read(
@@ -258,7 +226,7 @@ impl Node {
     ) {
         let recent = |(zxid, data): &(Zxid, Bytes)| Recent { zxid: *zxid, data: data.clone() };
         let records = records.iter().map(recent).collect();
-        self.tell_leader(zab::Input::Log { link, records, is_end }, out);
+        self.tell_feeder(zab::Input::Log { link, records, is_end }, out);
     }
 
     /// Hands the turn's proposals to the learners: what the log was given, cut into its entries.

@@ -9,6 +9,7 @@ use crate::zab::{LearnerRole, Reads, Ready, SyncKind};
 
 use super::super::Origin;
 use super::measures::Proposed;
+use super::observers::Observers;
 
 pub(super) struct Learner {
     pub role: LearnerRole<Origin>,
@@ -33,6 +34,8 @@ pub(super) struct Learner {
     pub gone: Vec<Touch>,
     /// Sessions that came with a client, and their connections, until the leader has spoken.
     pub revalidating: BTreeMap<SessionId, ConnId>,
+    /// What feeds observers, where this server follows and has a port for them.
+    pub observers: Option<Box<Observers>>,
     /// A configuration has given this server another role, or another leader.
     pub reconfigured: Option<Option<ServerId>>,
     /// How the leader brings it up, and since when.
@@ -42,6 +45,11 @@ pub(super) struct Learner {
 }
 
 impl Learner {
+    pub fn next_timeout(&self) -> Instant {
+        let next = self.role.next_timeout();
+        self.observers.as_ref().map_or(next, |behind| behind.master.next_timeout().min(next))
+    }
+
     /// The link is not read, and need not be left so.
     pub fn could_read_on(&self) -> bool {
         self.is_paused && self.role.reads() != Reads::Nothing

@@ -3,31 +3,37 @@
 use crate::base::{ConnId, Instant, ServerId, Ticket, Zxid, limits};
 use crate::election::DialFailure;
 use crate::history::{ChoreCommand, SnapshotItem, StorageCommand};
-use crate::peering::{PacketBytes, Splitter, Touch};
+use crate::peering::{HostPort, PacketBytes, Splitter, Touch};
 use crate::state::{NodeStat, State, StateLoader};
 use crate::zab::{
-    BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerStorage, LearnerTurn,
-    Left, Reads, Ring, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
+    BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerSettings, LearnerStorage,
+    LearnerTurn, Left, Reads, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
 };
 
 use super::super::seam::{Effect, Effects};
 use super::super::{Node, Origin};
 use super::learner::Learner;
 use super::links::DialFor;
+use super::masters::Choice;
 use super::{Kind, Role, Use, dialable};
+
+/// Whom a learner learns from, and how patiently it dials.
+#[derive(Default)]
+struct Master {
+    addresses: Vec<HostPort>,
+    dial_pause_ms: u64,
+    connect_retry_ms: u64,
+}
 
 impl Node {
     pub(super) fn begin_learning(&mut self, leader: ServerId, out: &mut Effects) {
         let now = self.now.mono;
+        let master = self.choose_master(leader);
         let Some(member) = self.member.as_deref_mut() else { return };
-        let line = member.ensemble.current.members.get(&leader);
-        let line = line.or_else(|| member.ensemble.last_seen.members.get(&leader));
-        let addresses: Vec<_> =
-            line.iter().flat_map(|line| line.quorum_addresses()).map(dialable).collect();
         let tail = std::mem::take(&mut member.tail);
         let last = tail.logged();
         member.ring = member.ring.take().filter(|ring| ring.last() == last);
-        member.ring.get_or_insert_with(|| Ring::new(last));
+        member.ring.get_or_insert_with(|| member.settings.ring(last));
         let standing = Standing {
             accepted_epoch: member.accepted_epoch,
             current_epoch: member.current_epoch,
@@ -38,7 +44,9 @@ impl Node {
         };
         // Kept until the role has something of its own to leave.
         member.tail = tail;
-        let settings = member.settings.learner.clone();
+        let Master { addresses, dial_pause_ms, connect_retry_ms } = master;
+        let settings =
+            LearnerSettings { dial_pause_ms, connect_retry_ms, ..member.settings.learner.clone() };
         let mut outputs = Vec::new();
         let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
         let role = LearnerRole::new(settings, standing, addresses.len(), turn);
@@ -57,12 +65,40 @@ impl Node {
             told_touches: now,
             gone: Vec::new(),
             revalidating: Default::default(),
+            observers: None,
             reconfigured: None,
             sync: None,
             sync_since: now,
             proposed: Default::default(),
         }));
         self.carry_out_learning(outputs, out);
+    }
+
+    /// Whom this server learns from: the leader that was elected or, where it observes and is told
+    /// of a port for that, one of those who follow.
+    fn choose_master(&mut self, leader: ServerId) -> Master {
+        let Some(member) = self.member.as_deref_mut() else { return Master::default() };
+        let observes = member.settings.learner.role == Kind::Observer;
+        let current = &member.ensemble.current;
+        let delays = member.settings.delays;
+        if let Some(masters) = member.masters.as_mut().filter(|_| observes)
+            && let Some(choice) = masters.choose(current, &mut self.rng)
+        {
+            let Choice { server, addresses, begins_anew } = choice;
+            let wait_ms = if begins_anew { delays.reconnect_ms } else { 0 };
+            let dial_pause_ms = self.rng.below(wait_ms);
+            log::info!("Observing new leader sid={}, {dial_pause_ms} ms from now", server.0);
+            let connect_retry_ms = member.settings.master_retry_ms;
+            return Master { addresses, dial_pause_ms, connect_retry_ms };
+        }
+        let line = current.members.get(&leader);
+        let line = line.or_else(|| member.ensemble.last_seen.members.get(&leader));
+        let addresses =
+            line.iter().flat_map(|line| line.quorum_addresses()).map(dialable).collect();
+        let wait_ms = if observes { delays.reconnect_ms } else { 0 };
+        let dial_pause_ms = self.rng.below(wait_ms);
+        let connect_retry_ms = member.settings.learner.connect_retry_ms;
+        Master { addresses, dial_pause_ms, connect_retry_ms }
     }
 
     /// Tells the role what happened and does what it wants. False where that was its end.
@@ -119,13 +155,24 @@ impl Node {
             LearnerOutput::BeginImage { .. } => self.begin_image(),
             LearnerOutput::FinishImage { zxid } => self.finish_image(zxid),
             LearnerOutput::Reload => self.ask_to_rebuild(out),
-            LearnerOutput::Activate { config, leader, .. } => {
+            LearnerOutput::Activate { config, leader, zxid } => {
                 self.activate(*config, leader, out);
+                self.show_observers(zxid.zip(leader));
             }
-            LearnerOutput::Established { epoch } => self.establish_learner(epoch),
+            LearnerOutput::Established { epoch } => {
+                self.establish_learner(epoch);
+                self.begin_observer_master(epoch);
+                self.take_early_links(out);
+            }
             LearnerOutput::WantSnapshot => self.snapshots.demand(),
             LearnerOutput::Revalidated { session, is_valid } => {
                 self.on_revalidated(session, is_valid, out);
+            }
+            LearnerOutput::ObserverSynced { link, after } => {
+                self.on_observer_synced(link, after, out);
+            }
+            LearnerOutput::ObserverRevalidated { link, revalidated } => {
+                self.on_observer_revalidated(link, revalidated, out);
             }
         }
     }
@@ -336,8 +383,14 @@ impl Node {
     pub(super) fn leave_leader(&mut self, why: &LearnerEnd, out: &mut Effects) {
         log::warn!("Leaving the leader: {why}");
         let wants_image = why.wants_image();
+        let observed = self.member.as_deref_mut().and_then(|member| member.learner());
+        let observed = observed.is_some_and(|learner| learner.role.is_observer());
         let Some(left) = self.end_learning(out) else { return };
+        let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
+        if observed {
+            member.rests_until = Some(member.settings.delays.election_at(now, &mut self.rng));
+        }
         member.wants_image |= wants_image;
         let rebuilds = match left {
             Left::History(tail) => {
@@ -363,6 +416,7 @@ impl Node {
     }
 
     fn end_learning(&mut self, out: &mut Effects) -> Option<Left> {
+        self.end_observer_master(out);
         let now = self.now.mono;
         let member = self.member.as_deref_mut()?;
         let role = std::mem::replace(&mut member.role, Role::Settling { rebuilds: false });
@@ -394,6 +448,7 @@ impl Node {
         if learner.is_some_and(|learner| learner.role.next_timeout() <= now) {
             self.tell_learner(LearnerInput::Time, out);
         }
+        self.run_observer_timer(out);
         self.read_leader_on(out);
     }
 
@@ -419,6 +474,7 @@ impl Node {
             role.end_turn(turn);
             Ok(())
         });
+        self.flush_observers(out);
         let learner = self.member.as_deref_mut().and_then(|member| member.learner());
         if let Some(leader) = learner.and_then(|learner| learner.reconfigured.take()) {
             self.tell_learner(LearnerInput::Reconfigured { leader }, out);
@@ -451,12 +507,14 @@ impl Node {
         let Some(link) = learner.link else { return };
         let since: Instant = std::mem::replace(&mut learner.told_touches, now);
         let gone = std::mem::take(&mut learner.gone);
+        let behind = learner.observers.as_mut().map(|observers| observers.take_touches());
         let alive = self.conns.iter().filter(|conn| conn.is_heard_since(since));
         let touch = |conn: &super::super::conns::Conn| Touch {
             session: conn.session,
             timeout_ms: conn.timeout_ms,
         };
-        let touches = gone.into_iter().chain(alive.map(touch)).take(limits::QUORUM_TOUCHES);
+        let here = gone.into_iter().chain(alive.map(touch));
+        let touches = here.chain(behind.into_iter().flatten()).take(limits::QUORUM_TOUCHES);
         let from = out.arena.len();
         out.send(link, |out| write_ping_answer(zxid, touches, out));
         learner.unsent += out.arena.len() - from;

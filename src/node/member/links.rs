@@ -7,14 +7,17 @@ use crate::zab;
 
 use super::super::Node;
 use super::super::seam::{Effect, Effects, PeerEvent, PeerPort};
-use super::{Member, Role};
+use super::{Kind, Member, Role};
 
 /// What a link is for. What reads it is lent out while its words are acted upon.
 pub(super) enum Use {
     Election(Option<ElectionReader>),
-    /// Somebody has come to the quorum port before it is known whether this server leads. It is
-    /// not read; what it said before that is kept.
-    Early(Vec<u8>),
+    /// Somebody has come before it is known whether this server leads, or could feed observers. It
+    /// is not read; what it said before that is kept.
+    Early {
+        port: PeerPort,
+        said: Vec<u8>,
+    },
     Learner(Option<Box<Splitter>>),
     /// Our own way to the leader.
     Leader,
@@ -46,6 +49,9 @@ impl Node {
             PeerEvent::Accepted { link, port: PeerPort::Quorum, .. } => {
                 self.on_quorum_link(link, out);
             }
+            PeerEvent::Accepted { link, port: PeerPort::Observers, .. } => {
+                self.on_observer_link(link, out);
+            }
             PeerEvent::Dialed { dial, outcome } => self.on_peer_dialed(dial, outcome, out),
             PeerEvent::Bytes { link, bytes } => self.on_peer_bytes(link, bytes, out),
             PeerEvent::Closed { link } => self.on_peer_closed(link, out),
@@ -58,39 +64,46 @@ impl Node {
     /// designated by the last leader, may be the last to know.
     fn on_quorum_link(&mut self, link: ConnId, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
-        match &member.role {
-            Role::Leading(_) => self.admit_learner(link, &[], out),
-            Role::Learning(_) if !member.has_pending_config() => {
-                out.push(Effect::Close { conn: link, after_flush: false });
-            }
-            Role::Learning(_) | Role::Settling { .. } | Role::AwaitRebuilt | Role::Looking => {
-                let is_early = |used: &Use| matches!(used, Use::Early(_));
-                let early = member.uses.iter().filter(|(_, used)| is_early(used));
-                if early.count() >= limits::QUORUM_EARLY_LINKS {
-                    return out.push(Effect::Close { conn: link, after_flush: false });
-                }
-                member.uses.insert(link, Use::Early(Vec::new()));
-                out.push(Effect::Pause { conn: link });
-            }
+        match member.admits(PeerPort::Quorum) {
+            Some(true) => self.admit_learner(link, &[], out),
+            Some(false) => out.push(Effect::Close { conn: link, after_flush: false }),
+            None => self.let_wait(link, PeerPort::Quorum, out),
         }
     }
 
-    /// Who came early is a learner now, or has come in vain.
-    pub(super) fn take_early_links(&mut self, out: &mut Effects) {
+    /// An observer, if this server follows. It waits where that has only begun, or may begin.
+    fn on_observer_link(&mut self, link: ConnId, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
-        let leads = matches!(member.role, Role::Leading(_));
-        let early: Vec<(ConnId, Vec<u8>)> = member
-            .uses
-            .iter_mut()
-            .filter_map(|(link, used)| match used {
-                Use::Early(said) => Some((*link, std::mem::take(said))),
-                _ => None,
-            })
-            .collect();
-        for (link, said) in early {
+        let observes = member.settings.learner.role == Kind::Observer;
+        match member.admits(PeerPort::Observers) {
+            Some(true) => self.admit_learner(link, &[], out),
+            None if !observes => self.let_wait(link, PeerPort::Observers, out),
+            _ => out.push(Effect::Close { conn: link, after_flush: false }),
+        }
+    }
+
+    fn let_wait(&mut self, link: ConnId, port: PeerPort, out: &mut Effects) {
+        let Some(member) = self.member.as_deref_mut() else { return };
+        let is_early = |used: &Use| matches!(used, Use::Early { .. });
+        let early = member.uses.iter().filter(|(_, used)| is_early(used));
+        if early.count() >= limits::QUORUM_EARLY_LINKS {
+            return out.push(Effect::Close { conn: link, after_flush: false });
+        }
+        member.uses.insert(link, Use::Early { port, said: Vec::new() });
+        out.push(Effect::Pause { conn: link });
+    }
+
+    /// Who came early is a learner now, or has come in vain, or waits on.
+    pub(super) fn take_early_links(&mut self, out: &mut Effects) {
+        let Some(member) = self.member.as_deref() else { return };
+        let verdict = |(link, used): (&ConnId, &Use)| match used {
+            Use::Early { port, .. } => Some((*link, member.admits(*port)?)),
+            _ => None,
+        };
+        for (link, is_admitted) in member.uses.iter().filter_map(verdict).collect::<Vec<_>>() {
             let Some(member) = self.member.as_deref_mut() else { return };
-            member.uses.remove(&link);
-            if leads {
+            let Some(Use::Early { said, .. }) = member.uses.remove(&link) else { continue };
+            if is_admitted {
                 out.push(Effect::Resume { conn: link });
                 self.admit_learner(link, &said, out);
             } else {
@@ -104,7 +117,7 @@ impl Node {
         let splitter = Box::new(Splitter::new(PacketBytes::GREETING));
         member.uses.insert(link, Use::Learner(Some(splitter)));
         let room = limits::PEER_UNSENT_BYTES;
-        self.tell_leader(zab::Input::Connected { link, room }, out);
+        self.tell_feeder(zab::Input::Connected { link, room }, out);
         if !said.is_empty() {
             self.on_peer_bytes(link, said, out);
         }
@@ -140,7 +153,7 @@ impl Node {
                 let Some(reader) = reader.take() else { return };
                 self.on_election_bytes(link, reader, bytes, out);
             }
-            Some(Use::Early(said)) => {
+            Some(Use::Early { said, .. }) => {
                 if said.len() + bytes.len() > limits::QUORUM_EARLY_BYTES {
                     member.uses.remove(&link);
                     return out.push(Effect::Close { conn: link, after_flush: false });
@@ -222,10 +235,10 @@ impl Node {
             }
             Some(Use::Learner(_)) => {
                 self.stop_reading_for(link, out);
-                self.tell_leader(zab::Input::Closed { link }, out);
+                self.tell_feeder(zab::Input::Closed { link }, out);
             }
             Some(Use::Leader) => self.on_leader_lost(link, out),
-            Some(Use::Early(_)) | None => {}
+            Some(Use::Early { .. }) | None => {}
         }
     }
 
@@ -237,15 +250,16 @@ impl Node {
             }
             Some(Use::Learner(_)) => {
                 let room = limits::PEER_UNSENT_BYTES.saturating_sub(bytes);
-                self.tell_leader(zab::Input::Room { link, bytes: room }, out);
+                self.tell_feeder(zab::Input::Room { link, bytes: room }, out);
             }
             Some(Use::Leader) => {
                 if let Some(learner) = member.learner() {
                     learner.unsent = bytes;
                 }
+                self.pass_requests_on(out);
                 self.feed_starved();
             }
-            Some(Use::Early(_)) | None => {}
+            Some(Use::Early { .. }) | None => {}
         }
     }
 
@@ -258,6 +272,20 @@ impl Node {
 }
 
 impl Member {
+    /// Whether who has come to a port is fed here; none: that is not known yet.
+    fn admits(&self, port: PeerPort) -> Option<bool> {
+        match (&self.role, port) {
+            (Role::Leading(_), _) => Some(port == PeerPort::Quorum),
+            (Role::Learning(learner), PeerPort::Observers) => {
+                learner.role.is_established().then_some(learner.observers.is_some())
+            }
+            // It may be told any moment that it leads next.
+            (Role::Learning(_), _) if self.has_pending_config() => None,
+            (Role::Learning(_), _) => Some(false),
+            _ => None,
+        }
+    }
+
     /// The link is used for nothing any more.
     pub(super) fn drop_use(&mut self, link: ConnId) {
         self.uses.remove(&link);

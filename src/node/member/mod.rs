@@ -5,13 +5,18 @@
 //! disk. Clients are served in a role only.
 
 mod changes;
+mod feeding;
 mod images;
 mod leader;
 mod leading;
 mod learner;
 mod learning;
 mod links;
+mod masters;
 mod measures;
+mod observers;
+#[cfg(test)]
+mod observing_tests;
 #[cfg(test)]
 mod reconfig_tests;
 mod requests;
@@ -30,16 +35,17 @@ use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
 use crate::history::{ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length, record_zxid};
 use crate::members::Role as Kind;
 use crate::proto::Entry;
-use crate::zab::{Ensemble, Leading, Progress, Ring, Tail};
+use crate::zab::{Ensemble, Leading, Progress, Ring, Stock, Tail};
 
 use super::Node;
-use super::seam::{Effect, Effects};
+use super::seam::{Effect, Effects, PeerPort};
 use super::storage_wait::StorageWait;
 use super::upkeep::Reaper;
 use leader::Leader;
 use leading::has_no_zxid;
 use learner::Learner;
 use links::{DialFor, Use};
+use masters::Masters;
 use measures::Stand;
 pub(super) use requests::Wanted;
 use settings::{MemberSettings, on_disk, replay_until};
@@ -70,6 +76,10 @@ pub(super) struct Member {
     uses: BTreeMap<ConnId, Use>,
     dials: BTreeMap<u64, DialFor>,
     last_dial: u64,
+    /// Which image each learner is sent.
+    images: BTreeMap<ConnId, Zxid>,
+    /// Whom this server asks in turn where it observes.
+    masters: Option<Masters>,
     role: Role,
     /// What the epoch files hold, or will once the queue has drained.
     accepted_epoch: i64,
@@ -85,6 +95,8 @@ pub(super) struct Member {
     ring: Option<Ring>,
     /// A role has given up an image that the chore thread may still hold.
     gave_up_image: bool,
+    /// When an observer that has lost its leader looks for one again.
+    rests_until: Option<Instant>,
     looking_since: Instant,
     /// What it was doing when that was told last, and since when it serves nobody where it does
     /// not.
@@ -102,6 +114,10 @@ enum Role {
         rebuilds: bool,
     },
     AwaitRebuilt,
+    /// An observer lets others look for a leader first.
+    Resting {
+        until: Instant,
+    },
     Looking,
     Leading(Box<Leader>),
     Learning(Box<Learner>),
@@ -139,7 +155,12 @@ impl Member {
         }
     }
 
-    /// Whether clients are served.
+    /// Whether clients are served: where its operator wants it, a leader leaves them to others.
+    pub fn serves_clients(&self) -> bool {
+        self.is_established() && (self.settings.leader_serves || !self.leads())
+    }
+
+    /// Whether a quorum stands behind what this server does.
     pub fn is_established(&self) -> bool {
         match &self.role {
             Role::Leading(leader) => leader.leadership.is_established(),
@@ -173,14 +194,15 @@ impl Member {
             Role::Settling { .. } => storage.is_idle() && !self.gave_up_image,
             Role::Learning(learner) => learner.has_more || learner.could_read_on(),
             Role::Leading(leader) => leader.has_more,
-            Role::AwaitRebuilt | Role::Looking => false,
+            Role::AwaitRebuilt | Role::Resting { .. } | Role::Looking => false,
         }
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
         let role = match &self.role {
             Role::Leading(leader) => leader.leadership.next_timeout(),
-            Role::Learning(learner) => Some(learner.role.next_timeout()),
+            Role::Learning(learner) => Some(learner.next_timeout()),
+            Role::Resting { until } => Some(*until),
             _ => None,
         };
         [self.mesh.next_timeout(), self.election.next_timeout(), role].into_iter().flatten().min()
@@ -198,7 +220,7 @@ impl Member {
 
     pub fn mode(&self) -> Mode {
         match &self.role {
-            _ if !self.is_established() => Mode::Looking,
+            _ if !self.serves_clients() => Mode::Looking,
             Role::Leading(_) => Mode::Leader,
             _ if self.settings.learner.role == Kind::Observer => Mode::Observer,
             _ => Mode::Follower,
@@ -213,9 +235,21 @@ impl Member {
         assert!(self.meant.is_empty() && self.told.is_empty(), "what was wanted is done");
         match &self.role {
             Role::Leading(leader) => leader.leadership.check(),
-            Role::Learning(learner) => learner.role.check(),
+            Role::Learning(learner) => {
+                learner.role.check();
+                self.check_observers(learner);
+            }
             _ => {}
         }
+    }
+
+    fn check_observers(&self, learner: &Learner) {
+        let (Some(observers), Some(progress)) = (&learner.observers, learner.role.progress())
+        else {
+            return;
+        };
+        let ring = self.ring.as_ref().expect("what is followed is remembered");
+        observers.master.check(&Stock { ring, committed: progress.committed });
     }
 
     /// Whether the state is where the pipeline thinks it is: nothing is half done.
@@ -240,6 +274,11 @@ impl Node {
     }
 
     /// Whether clients are served at all.
+    pub(super) fn serves_clients(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.serves_clients())
+    }
+
+    /// Whether this server is one of those that make a quorum, or learn from them.
     pub(super) fn has_role(&self) -> bool {
         self.member.as_ref().is_none_or(|member| member.is_established())
     }
@@ -266,6 +305,7 @@ impl Node {
         self.run_leader_timer(out);
         self.run_learner_timer(out);
         self.settle(out);
+        self.end_rest();
         self.carry_out(out);
         self.tell_stand();
     }
@@ -286,7 +326,25 @@ impl Node {
         }
         match designated {
             Some(leader) => self.take_designated(leader),
-            None => self.look_for_leader(),
+            None => self.rest_or_look(),
+        }
+    }
+
+    /// An observer's pause has begun when it lost its leader.
+    fn rest_or_look(&mut self) {
+        let (now, is_serving) = (self.now.mono, self.is_serving());
+        let Some(member) = self.member.as_deref_mut() else { return };
+        match member.rests_until.take() {
+            Some(until) if until > now && is_serving => member.role = Role::Resting { until },
+            _ => self.look_for_leader(),
+        }
+    }
+
+    fn end_rest(&mut self) {
+        let (now, is_serving) = (self.now.mono, self.is_serving());
+        let Some(member) = self.member.as_deref_mut() else { return };
+        if matches!(member.role, Role::Resting { until } if until <= now) && is_serving {
+            self.look_for_leader();
         }
     }
 
@@ -317,9 +375,13 @@ impl Node {
                 member.tail = tail;
                 member.accepted_epoch = start.accepted_epoch;
                 member.current_epoch = start.current_epoch;
-                self.look_for_leader();
+                self.rest_or_look();
             }
-            _ => self.reloaded(tail, out),
+            _ => {
+                // The log ends there, and what comes behind it is remembered.
+                member.ring = Some(member.settings.ring(tail.logged()));
+                self.reloaded(tail, out);
+            }
         }
         self.show_members();
     }
@@ -340,7 +402,11 @@ impl Node {
         let places: Vec<ConnId> = member.uses.keys().copied().collect();
         for link in places {
             let Some(member) = self.member.as_deref_mut() else { return };
-            if !matches!(member.uses.get(&link), Some(Use::Election(_))) {
+            // Who waits for a leader here may have come to the next.
+            let is_kept = |used: &Use| {
+                matches!(used, Use::Election(_) | Use::Early { port: PeerPort::Quorum, .. })
+            };
+            if !member.uses.get(&link).is_some_and(is_kept) {
                 member.uses.remove(&link);
                 out.push(Effect::Close { conn: link, after_flush: false });
             }
@@ -369,7 +435,7 @@ impl Node {
                 }
                 StorageCommand::InstallSnapshot { zxid, .. } => {
                     member.on_disk = member.on_disk.max(*zxid);
-                    member.ring = Some(Ring::new(*zxid));
+                    member.ring = Some(member.settings.ring(*zxid));
                     self.snapshots.last = Some(*zxid);
                 }
                 StorageCommand::Truncate { .. } | StorageCommand::CutAbove { .. } => {

@@ -10,7 +10,7 @@ use crate::proto::{OpCode, Request};
 use crate::session::Owner;
 use crate::zab::{self, Ready};
 
-use super::super::seam::{Effect, Effects};
+use super::super::seam::Effects;
 use super::super::{Node, Origin};
 use super::Role;
 use super::leader::Asked;
@@ -42,11 +42,7 @@ impl Node {
         }
         if is_flooded(leader, asked.body.len()) {
             log::warn!("A learner forwards more than can wait here: its link is closed");
-            if let Some(member) = self.member.as_deref_mut() {
-                member.drop_use(link);
-            }
-            out.push(Effect::Close { conn: link, after_flush: false });
-            return self.tell_leader(zab::Input::Closed { link }, out);
+            return self.turn_away(link, out);
         }
         leader.asked_bytes += asked.body.len();
         leader.asked.push_back(asked);
@@ -120,7 +116,7 @@ impl Node {
         self.tell_leader(zab::Input::Revalidated { link, revalidated }, out);
     }
 
-    fn part_with_holder(&mut self, session: SessionId, out: &mut Effects) {
+    pub(super) fn part_with_holder(&mut self, session: SessionId, out: &mut Effects) {
         if let Some(&holder) = self.by_session.get(&session) {
             self.close(holder, false, out);
         }

@@ -11,9 +11,10 @@ use crate::election::{
 };
 use crate::members::Role as Kind;
 use crate::peering::{HostPort, InitialForm};
-use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, Tail};
+use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Ring, Tail};
 
 use super::super::Start;
+use super::masters::Masters;
 use super::measures::Stand;
 use super::{Member, Role, dialable};
 
@@ -23,6 +24,16 @@ pub(super) struct MemberSettings {
     pub dial_ms: u64,
     pub leader: LeaderSettings,
     pub learner: LearnerSettings,
+    /// How long an observer waits before it comes back.
+    pub delays: ObserverDelays,
+    /// Where followers listen to observers.
+    pub observer_port: Option<u16>,
+    /// Between two tries of one address of theirs.
+    pub master_retry_ms: u64,
+    /// What of the history is kept in memory.
+    pub ring_bytes: usize,
+    /// Whether clients are served by a leader, too.
+    pub leader_serves: bool,
 }
 
 impl MemberSettings {
@@ -51,6 +62,7 @@ impl MemberSettings {
             sync_limit_ticks,
             connect_limit_ticks: u64::try_from(keys.connect_limit_ticks).ok().filter(|n| *n > 0),
             connect_retry_ms: CONNECT_RETRY_MS.max(keys.learning.redial_ms),
+            dial_pause_ms: 0,
             config_version: ensemble.current.version,
             rules: member.rules,
             observer_logs: keys.observing.logs,
@@ -58,7 +70,28 @@ impl MemberSettings {
             item_bytes: limits::txn_bytes(config.limits.jute_maxbuffer),
             pending_bytes: limits::LEARNER_PENDING_BYTES,
         };
-        MemberSettings { me, dial_ms: keys.elections.dial_timeout_ms, leader, learner }
+        let observing = &keys.observing;
+        let delays = ObserverDelays {
+            election_ms: observing.election_delay_ms,
+            reconnect_ms: observing.reconnect_delay_ms,
+        };
+        let bound = usize::try_from(observing.master_bytes).unwrap_or(usize::MAX);
+        MemberSettings {
+            me,
+            dial_ms: keys.elections.dial_timeout_ms,
+            leader,
+            learner,
+            delays,
+            observer_port: observing.master_port,
+            master_retry_ms: keys.learning.redial_ms,
+            ring_bytes: observing.master_port.map_or(limits::RING_BYTES, |_| bound),
+            leader_serves: keys.leading.serves_clients,
+        }
+    }
+
+    /// Holds what comes after `after`.
+    pub fn ring(&self, after: Zxid) -> Ring {
+        Ring::bounded(after, self.ring_bytes)
     }
 }
 
@@ -100,6 +133,7 @@ impl Member {
         };
         let election = Election::new(voting, electorate(&ensemble), standing);
         Some(Box::new(Member {
+            masters: settings.observer_port.map(Masters::new),
             settings,
             written_version: ensemble.current.version,
             designated: None,
@@ -111,6 +145,7 @@ impl Member {
             told: Default::default(),
             uses: BTreeMap::new(),
             dials: BTreeMap::new(),
+            images: BTreeMap::new(),
             last_dial: 0,
             role: Role::Settling { rebuilds: false },
             accepted_epoch: start.accepted_epoch.max(start.current_epoch),
@@ -121,6 +156,7 @@ impl Member {
             tail,
             ring: None,
             gave_up_image: false,
+            rests_until: None,
             looking_since: now,
             told_stand: Stand::LOOKING,
             unavailable_since: now,

@@ -19,6 +19,8 @@ use super::names::{Found, Names, literal};
 pub struct PeerPorts {
     pub election: Vec<HostPort>,
     pub quorum: Vec<HostPort>,
+    /// Empty: this server feeds no observers.
+    pub observers: Vec<HostPort>,
     /// `quorumListenOnAllIPs`: the ports count, not the hosts.
     pub listen_on_all: bool,
     /// `electionPortBindRetry`: how often it is tried to listen at an address; 0: for ever.
@@ -91,34 +93,44 @@ impl Doors {
         self.tries = ports.bind_retries;
         self.pause_ms = ports.retry_pause_ms;
         self.listens_on_all = ports.listen_on_all;
+        self.place(PeerPort::Observers, &ports.observers, now);
         self.move_to(&ports.election, &ports.quorum, now);
     }
 
-    /// From now on it is tried to listen at these places, and at no others. Where somebody can
-    /// come already that goes on.
+    /// From now on it is tried to listen to members at these places, and at no others. Where
+    /// somebody can come already that goes on.
     pub fn move_to(&mut self, election: &[HostPort], quorum: &[HostPort], now: Instant) {
-        let everywhere = self.listens_on_all.then(|| Ipv6Addr::UNSPECIFIED.to_string());
-        let of = |port: PeerPort, addresses: &[HostPort]| {
-            let address = |at: &HostPort| {
-                let host = everywhere.clone().unwrap_or_else(|| at.host.clone());
-                (port, HostPort { host, port: at.port })
-            };
-            addresses.iter().map(address).collect::<Vec<_>>()
-        };
-        let mut wanted = of(PeerPort::Election, election);
-        wanted.extend(of(PeerPort::Quorum, quorum));
-        let is_wanted = |port: PeerPort, address: &HostPort| {
-            wanted.iter().any(|(wanted, at)| *wanted == port && at == address)
+        let elections = self.heard_at(election);
+        let quorums = self.heard_at(quorum);
+        let is_wanted = |port: PeerPort, address: &HostPort| match port {
+            PeerPort::Election => elections.contains(address),
+            PeerPort::Quorum => quorums.contains(address),
+            PeerPort::Observers => true,
         };
         self.places.retain(|place| is_wanted(place.port, &place.address));
         for door in &mut self.open {
             // Another place may have its port.
             door.take_if(|door| !is_wanted(door.port, &door.address));
         }
-        for (port, address) in &wanted {
-            if !self.places.iter().any(|p| p.port == *port && p.address == *address) {
-                let (address, stand) = (address.clone(), Stand::Closed(now));
-                self.places.push(Place { port: *port, address, failures: 0, stand });
+        self.place(PeerPort::Election, election, now);
+        self.place(PeerPort::Quorum, quorum, now);
+    }
+
+    /// Where this server listens, for what its configuration says.
+    fn heard_at(&self, addresses: &[HostPort]) -> Vec<HostPort> {
+        let everywhere = self.listens_on_all.then(|| Ipv6Addr::UNSPECIFIED.to_string());
+        let heard = |at: &HostPort| HostPort {
+            host: everywhere.clone().unwrap_or_else(|| at.host.clone()),
+            port: at.port,
+        };
+        addresses.iter().map(heard).collect()
+    }
+
+    fn place(&mut self, port: PeerPort, addresses: &[HostPort], now: Instant) {
+        for address in self.heard_at(addresses) {
+            if !self.places.iter().any(|p| p.port == port && p.address == address) {
+                let stand = Stand::Closed(now);
+                self.places.push(Place { port, address, failures: 0, stand });
             }
         }
     }
@@ -222,7 +234,8 @@ impl Doors {
         place.failures = place.failures.saturating_add(1);
         let (port, address, failures) = (place.port, &place.address, place.failures);
         log::error!("Exception while listening to peers at {address} ({}): {why}", name(port));
-        if tries == 0 || failures < tries {
+        // Without it a server only feeds nobody; Java's would not even follow.
+        if tries == 0 || failures < tries || port == PeerPort::Observers {
             place.stand = Stand::Closed(now.plus_ms(self.pause_ms));
             return Ok(());
         }
@@ -325,5 +338,6 @@ fn name(port: PeerPort) -> &'static str {
     match port {
         PeerPort::Election => "election port",
         PeerPort::Quorum => "quorum port",
+        PeerPort::Observers => "observer master port",
     }
 }

@@ -147,6 +147,6 @@ proptest! {
         prop_assert_eq!(bench.committed, zxid);
         prop_assert!(bench.is_open(2));
         prop_assert_eq!(bench.ended, None);
-        prop_assert!(bench.leadership.learners.len() <= 5);
+        prop_assert!(bench.leadership.feeding.len() <= 5);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::base::{ConnId, Instant, ServerId, Zxid};
 
 use super::super::feed::{Feed, LearnerKind, Source};
-use super::super::learner::{Learner, Patience};
-use super::{Ended, Leadership, Parting, Turn};
+use super::super::learner::Learner;
+use super::{Ended, Leadership, Turn};
 
 /// What operators see of a learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,37 +33,17 @@ impl Leadership {
     }
 
     pub fn learners(&self) -> impl Iterator<Item = LearnerView> + '_ {
-        self.learners.values().filter_map(|learner| {
-            let known = learner.known()?;
-            let feed = learner.feed();
-            Some(LearnerView {
-                server: known.server,
-                kind: known.kind,
-                is_voter: self.is_voter(known.server),
-                is_synced: learner.is_synced() && self.tick <= learner.deadline_tick,
-                sent: feed.map(|feed| (feed.sent(), feed.source(&self.ring))),
-                pings: (feed.map_or(0, |feed| feed.pings()), learner.answered),
-                is_by_snap: learner.is_syncing_by_snap(),
-            })
-        })
+        self.feeding.views(&self.ring, self.tick, move |server| self.is_voter(server))
     }
 
     /// Who is at the other end, once it has said so.
     pub fn server_of(&self, link: ConnId) -> Option<ServerId> {
-        self.learners.get(&link)?.server()
+        self.feeding.get(link)?.server()
     }
 
     /// Learners' syncs that are not answered yet.
     pub fn pending_syncs(&self) -> usize {
-        self.learners.values().filter_map(Learner::feed).map(Feed::pending_syncs).sum()
-    }
-
-    pub(super) fn init_limit_ms(&self) -> u64 {
-        self.settings.init_limit_ticks * self.settings.tick_ms
-    }
-
-    fn sync_limit_ms(&self) -> u64 {
-        self.settings.sync_limit_ticks * self.settings.tick_ms
+        self.feeding.iter().filter_map(Learner::feed).map(Feed::pending_syncs).sum()
     }
 
     /// A server that did nothing for that long is not followed any more, whatever lies in its
@@ -72,7 +52,7 @@ impl Leadership {
         assert!(turn.now >= self.now, "time goes forward");
         let ms = turn.now.ms_since(self.now);
         self.now = turn.now;
-        if ms >= self.sync_limit_ms() {
+        if ms >= self.settings.sync_limit_ms() {
             self.end(turn, Ended::Stalled { ms });
         }
     }
@@ -122,34 +102,16 @@ impl Leadership {
             }
             self.is_half_tick = !self.is_half_tick;
         }
-        let late = |learner: &Learner| self.lateness(learner, turn.now);
-        let late = self.learners.iter().filter_map(|(link, learner)| Some((*link, late(learner)?)));
-        for (link, why) in late.collect::<Vec<_>>() {
+        for (link, why) in self.feeding.late(turn.now) {
             self.part(turn, link, why);
         }
-        for learner in self.learners.values_mut().filter(|learner| learner.is_synced()) {
-            learner.feed_mut().expect("it was brought up by one").ping();
-        }
+        self.feeding.ping();
     }
 
     /// This server and those heard of in time. One that is on its way in counts, as in Apache: it
     /// has until the end of its init limit.
     fn synced(&self) -> BTreeSet<ServerId> {
-        let in_time = self.learners.values().filter(|l| self.tick <= l.deadline_tick);
+        let in_time = self.feeding.iter().filter(|l| self.tick <= l.deadline_tick);
         in_time.filter_map(Learner::server).chain([self.me]).collect()
-    }
-
-    fn lateness(&self, learner: &Learner, now: Instant) -> Option<Parting> {
-        let silent_ms = now.ms_since(learner.heard);
-        let is_silent = match learner.patience() {
-            Patience::Endless => false,
-            Patience::InitLimit => silent_ms >= self.init_limit_ms(),
-            Patience::SyncLimit => silent_ms >= self.sync_limit_ms(),
-        };
-        if is_silent {
-            return Some(Parting::Silent);
-        }
-        let is_overdue = learner.watch.waits_ms(now) >= self.sync_limit_ms();
-        is_overdue.then_some(Parting::AckOverdue)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::base::{Instant, Ticket, Zxid};
+use crate::base::{ConnId, Instant, Ticket, Zxid};
 use crate::history::{ChoreCommand, SnapshotItem, SnapshotReader};
 use crate::peering::{PacketBytes, Revalidate, Splitter};
 use crate::zab::{
@@ -152,6 +152,17 @@ impl Bench {
         };
         assert!(self.role.revalidate(asked, turn));
         self.absorb();
+    }
+
+    pub fn revalidate_for(&mut self, link: ConnId, asked: Revalidate) -> bool {
+        let turn = &mut LearnerTurn {
+            now: self.now,
+            last_ticket: &mut self.last_ticket,
+            out: &mut self.out,
+        };
+        let is_taken = self.role.revalidate_for(link, asked, turn);
+        self.absorb();
+        is_taken
     }
 
     /// The leader's bytes, in one turn.

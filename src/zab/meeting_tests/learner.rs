@@ -45,6 +45,7 @@ impl World {
             sync_limit_ticks: SYNC_LIMIT_TICKS,
             connect_limit_ticks: None,
             connect_retry_ms: 100,
+            dial_pause_ms: 0,
             config_version: 0,
             rules: Rules::default(),
             observer_logs: machine.logs,
@@ -262,6 +263,10 @@ impl World {
                     self.on_revalidated(m, l.number, session);
                 }
                 LearnerOutput::Activate { .. } | LearnerOutput::WantSnapshot => {}
+                LearnerOutput::ObserverSynced { .. }
+                | LearnerOutput::ObserverRevalidated { .. } => {
+                    panic!("nobody observes behind a follower here")
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use zkd::peering::HostPort;
 use zkd::proto::Splitter;
 
 use super::tap::Tap;
-use super::wires::{CLIENT_PORT, ELECTION_PORT, QUORUM_PORT, Wires};
+use super::wires::{CLIENT_PORT, ELECTION_PORT, OBSERVERS_PORT, QUORUM_PORT, Wires};
 use crate::world::network::{DialError, Read, Socket};
 
 /// Something that came from the network, whole, so that an event can borrow of it.
@@ -154,6 +154,7 @@ impl Links {
             }
             let (tap, port) = match port {
                 ELECTION_PORT => (Tap::ElectionAnswers(Tap::answers()), PeerPort::Election),
+                OBSERVERS_PORT => (Tap::master(), PeerPort::Observers),
                 _ => (Tap::leader(), PeerPort::Quorum),
             };
             let link = self.add(socket, Kind::Peer(tap));
@@ -202,10 +203,8 @@ impl Links {
                 self.drop_dial(wires, name);
                 let tap = match port {
                     ELECTION_PORT => Tap::ElectionGreets(Tap::greets()),
-                    _ => {
-                        assert_eq!(port, QUORUM_PORT, "peers have two ports");
-                        Tap::learner()
-                    }
+                    QUORUM_PORT | OBSERVERS_PORT => Tap::learner(),
+                    other => panic!("nobody dials {other}"),
                 };
                 Ok(self.add(socket, Kind::Peer(tap)))
             }

@@ -131,7 +131,8 @@ impl Machine {
         }
         let node = Node::new(&self.config, start, now, self.seed ^ self.lives);
         self.node = Some(node.expect("a good configuration"));
-        for port in [CLIENT_PORT, QUORUM_PORT, ELECTION_PORT] {
+        let observers = self.config.ensemble.observing.master_port;
+        for port in [CLIENT_PORT, QUORUM_PORT, ELECTION_PORT].into_iter().chain(observers) {
             wires.network.listen(self.place, port);
         }
         Ok(())

@@ -157,6 +157,8 @@ pub struct Plan {
     pub seed: u64,
     pub voters: usize,
     pub observers: usize,
+    /// Whether observers are fed by those who follow.
+    pub followers_feed: bool,
     pub clients: usize,
     pub tick_ms: u64,
     pub init_ticks: u64,
@@ -201,6 +203,7 @@ impl Plan {
             seed: 7,
             voters,
             observers: 0,
+            followers_feed: false,
             clients: 2,
             tick_ms: 200,
             init_ticks: 10,
@@ -271,6 +274,7 @@ fn shape(seed: u64, rng: &mut Rng, voters: usize) -> Plan {
     let snap_count = pick(rng, &[6, 20, 60, 1000]);
     Plan {
         observers,
+        followers_feed: observers > 0 && seed % 2 == 0,
         clients: 2 + rng.below(4) as usize,
         tick_ms: pick(rng, ticks),
         init_ticks: pick(rng, &[5, 10]),
@@ -444,9 +448,10 @@ impl fmt::Debug for Plan {
         let Plan { seed, voters, observers, clients, tick_ms, init_ticks, sync_ticks, .. } = self;
         let Plan { session_ms, snap_count, hold_back, pre_alloc_kib, sync_us, .. } = self;
         let Plan { least_us, spread_us, capacity, accept_queue, give_up_ms, .. } = self;
-        let Plan { read_bytes, calm_ms, .. } = self;
+        let Plan { read_bytes, calm_ms, followers_feed, .. } = self;
         writeln!(f, "Plan {{")?;
         writeln!(f, "    seed: {seed}, voters: {voters}, observers: {observers},")?;
+        writeln!(f, "    followers_feed: {followers_feed},")?;
         writeln!(f, "    clients: {clients}, tick_ms: {tick_ms}, init_ticks: {init_ticks},")?;
         writeln!(f, "    sync_ticks: {sync_ticks}, session_ms: {session_ms},")?;
         writeln!(f, "    snap_count: {snap_count}, hold_back: {hold_back},")?;

@@ -308,6 +308,7 @@ impl Record {
     pub fn on_word(&mut self, member: usize, word: Word) {
         match word {
             Word::Leads { kind, zxid } => self.on_leader_word(member, kind, zxid.0),
+            Word::Feeds { kind, .. } => self.on_master_word(kind),
             Word::Learns { kind: PacketKind::Ack, zxid } => self.on_ack(member, zxid.0),
             Word::Learns { .. } => {}
             Word::Votes(notification) => self.on_vote(member, &notification),
@@ -332,6 +333,17 @@ impl Record {
                 self.count("learners brought up to date");
                 self.on_established(member);
             }
+            _ => {}
+        }
+    }
+
+    fn on_master_word(&mut self, kind: PacketKind) {
+        match kind {
+            PacketKind::Diff => self.count("DIFF by a follower"),
+            PacketKind::Trunc => self.count("TRUNC by a follower"),
+            PacketKind::Snap => self.count("SNAP by a follower"),
+            PacketKind::Inform => self.count("INFORM by a follower"),
+            PacketKind::UpToDate => self.count("observers brought up to date by a follower"),
             _ => {}
         }
     }

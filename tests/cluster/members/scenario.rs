@@ -63,6 +63,29 @@ fn an_observer_serves_like_the_others() {
     assert!(outcome.counters["INFORM"] > 50, "{:?}", outcome.counters);
 }
 
+/// Whoever feeds it falls, and the next one takes over; the leader falls, and all begin anew.
+#[test]
+fn an_observer_behind_followers_serves_whichever_of_them_falls() {
+    for fault in [
+        |n: u64| timed(2000 * n, Fault::Kill { member: n as usize % 3, ms: 900 }),
+        |n: u64| timed(2000 * n, Fault::KillLeader { power: true, ms: 900 }),
+    ] {
+        let mut plan = busy(3, 13_000);
+        plan.observers = 1;
+        plan.followers_feed = true;
+        plan.core = (0..4).collect();
+        plan.ahead_ms = vec![0; 4];
+        plan.start_ms = vec![0; 4];
+        plan.faults = (1..6).map(fault).collect();
+        let outcome = green(&plan);
+        let counters = &outcome.counters;
+        assert_eq!(counters.get("INFORM"), None, "the leader feeds nobody: {counters:?}");
+        assert!(counters["INFORM by a follower"] > 100, "{counters:?}");
+        let brought = counters["observers brought up to date by a follower"];
+        assert!(brought >= 3, "{counters:?}");
+    }
+}
+
 /// Leaders fall one after the other, and each comes back.
 #[test]
 fn leaders_that_are_killed_are_replaced_and_come_back() {

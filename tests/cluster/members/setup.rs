@@ -8,7 +8,7 @@ use zkd::disk::StorageSettings;
 use zkd::members::{Address, HostPort, MemberSpec, Membership, Role};
 
 use super::plan::Plan;
-use super::wires::{CLIENT_PORT, ELECTION_PORT, QUORUM_PORT};
+use super::wires::{CLIENT_PORT, ELECTION_PORT, OBSERVERS_PORT, QUORUM_PORT};
 
 pub const DATA: &str = "/data";
 
@@ -46,6 +46,7 @@ pub fn config(plan: &Plan, place: usize) -> Config {
     config.ensemble.init_limit_ticks = plan.init_ticks as i32;
     config.ensemble.sync_limit_ticks = plan.sync_ticks as i32;
     config.ensemble.commit_log_count = plan.hold_back as i32;
+    config.ensemble.observing.master_port = plan.followers_feed.then_some(OBSERVERS_PORT);
     let active = membership(plan);
     config.ensemble.member = Some(MemberConfig::for_tests(server_id(place), active));
     config

@@ -14,6 +14,11 @@ pub enum Word {
         kind: PacketKind,
         zxid: Zxid,
     },
+    /// By a follower to an observer that it feeds.
+    Feeds {
+        kind: PacketKind,
+        zxid: Zxid,
+    },
     /// By a learner to its leader.
     Learns {
         kind: PacketKind,
@@ -34,6 +39,8 @@ pub enum Tap {
         splitter: Splitter,
         /// The last bytes of an image, while there is one.
         image: Option<Vec<u8>>,
+        /// It follows another, and feeds observers.
+        follows: bool,
     },
     Learner(Splitter),
 }
@@ -48,7 +55,13 @@ impl Tap {
     }
 
     pub fn leader() -> Tap {
-        Tap::Leader { splitter: Splitter::new(PacketBytes::default()), image: None }
+        let splitter = Splitter::new(PacketBytes::default());
+        Tap::Leader { splitter, image: None, follows: false }
+    }
+
+    pub fn master() -> Tap {
+        let splitter = Splitter::new(PacketBytes::default());
+        Tap::Leader { splitter, image: None, follows: true }
     }
 
     pub fn learner() -> Tap {
@@ -72,7 +85,7 @@ impl Tap {
                     say(Word::Learns { kind, zxid });
                 }
             }
-            Tap::Leader { splitter, image } => loop {
+            Tap::Leader { splitter, image, follows } => loop {
                 if let Some(last) = image {
                     match behind_image(last, input) {
                         Some(rest) => (*image, input) = (None, rest),
@@ -85,7 +98,10 @@ impl Tap {
                         if kind == PacketKind::Snap {
                             *image = Some(Vec::new());
                         }
-                        say(Word::Leads { kind, zxid });
+                        say(match follows {
+                            true => Word::Feeds { kind, zxid },
+                            false => Word::Leads { kind, zxid },
+                        });
                     }
                 }
             },

@@ -12,6 +12,7 @@ use crate::world::network::{Ip, Network};
 pub const CLIENT_PORT: u16 = 2181;
 pub const QUORUM_PORT: u16 = 2888;
 pub const ELECTION_PORT: u16 = 3888;
+pub const OBSERVERS_PORT: u16 = 2191;
 
 /// Where a name leads.
 pub type Names = BTreeMap<String, Ip>;

@@ -10,6 +10,8 @@ import typing
 
 import evidence
 import kills
+import leader_serves
+import observer_masters
 import observers
 import reconfig
 import rolling
@@ -77,6 +79,25 @@ def all_observers():
                 f"observer/{kind}/{letters}/{leader}-leads-{observer}-observes", "observer",
                 letters, observers.observes(kind), tuple(syncs.SETTINGS.get(kind, ())), 3,
             )
+
+
+def all_observer_masters():
+    """1 and 2 follow 3, and feed 4 in turn."""
+    for letters in ("jjjz", "zzjj", "zzzz", "jjzz", "zzzj", "oooz", "zzoo"):
+        for kind in ("diff-memory", "diff-log", "snap-empty"):
+            yield Case(
+                f"observer-master/{kind}/{letters}/{letters[2]}-leads-{letters[0]}-feeds-"
+                f"{letters[3]}", "observer-master", letters, observer_masters.feed(kind),
+                tuple(syncs.SETTINGS.get(kind, ())), 4, leader=3,
+            )
+
+
+def all_serving():
+    for letters in ("zzz", "jzz", "jjz", "zzj"):
+        yield Case(
+            f"leader-serves/no/{letters}/{letters[2]}-leads", "leader-serves", letters,
+            leader_serves.no, tuple(leader_serves.SETTINGS), leader=3,
+        )
 
 
 def all_kills():
@@ -147,8 +168,8 @@ def all_reconfigs():
 
 
 CASES = [
-    *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_kills(), *all_five(),
-    *all_rolling(), *all_alone(), *all_reconfigs(),
+    *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_observer_masters(),
+    *all_serving(), *all_kills(), *all_five(), *all_rolling(), *all_alone(), *all_reconfigs(),
 ]
 
 

@@ -72,6 +72,25 @@ fn a_port_that_becomes_free_is_listened_at_then_however_long_that_takes() {
 }
 
 #[test]
+fn a_port_for_observers_that_stays_taken_costs_nobody_but_them() {
+    let (holder, address) = taken();
+    let ports = PeerPorts {
+        observers: vec![place_of(address)],
+        bind_retries: 1,
+        ..election_at(&[place("127.0.0.1", 0)])
+    };
+    let mut member = Member::start_at(&ports, |_| {});
+    assert_eq!(member.observers, None);
+    let (mut witness, link) = member.meet(PeerPort::Quorum);
+    thread::sleep(Duration::from_millis(100));
+    member.told_until(&mut witness, link);
+    drop(holder);
+    member.observers = Some(address);
+    wait_for(address);
+    member.meet(PeerPort::Observers);
+}
+
+#[test]
 fn one_address_of_several_is_enough() {
     let (_holder, address) = taken();
     let ports = election_at(&[place_of(address), place("127.0.0.1", 0)]);

@@ -9,7 +9,7 @@ use super::*;
 #[test]
 fn both_ports_are_told_apart_and_bytes_pass_both_ways_cut_anywhere() {
     let member = Member::start();
-    for port in [PeerPort::Election, PeerPort::Quorum] {
+    for port in [PeerPort::Election, PeerPort::Quorum, PeerPort::Observers] {
         let (mut stream, link) = member.meet(port);
         stream.set_nodelay(true).expect("an option");
         let said = pattern(2000);

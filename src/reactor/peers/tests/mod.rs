@@ -101,6 +101,7 @@ struct Member {
     clients: SocketAddr,
     election: Option<SocketAddr>,
     quorum: Option<SocketAddr>,
+    observers: Option<SocketAddr>,
     told: Receiver<Told>,
     orders: Arc<Mutex<VecDeque<Order>>>,
     connections: Arc<AtomicUsize>,
@@ -120,6 +121,7 @@ impl Member {
         let ports = PeerPorts {
             election: vec![place("127.0.0.1", 0)],
             quorum: vec![place("127.0.0.1", 0)],
+            observers: vec![place("127.0.0.1", 0)],
             bind_retries: 1,
             ..PeerPorts::default()
         };
@@ -139,6 +141,7 @@ impl Member {
         let (clients, waker) = (reactor.client_address().expect("a port"), reactor.waker());
         let election = reactor.peer_address(PeerPort::Election);
         let quorum = reactor.peer_address(PeerPort::Quorum);
+        let observers = reactor.peer_address(PeerPort::Observers);
         let mut probe = Probe {
             told: tell,
             orders: Arc::clone(&orders),
@@ -150,6 +153,7 @@ impl Member {
             clients,
             election,
             quorum,
+            observers,
             told,
             orders,
             connections,
@@ -203,6 +207,7 @@ impl Member {
         let address = match port {
             PeerPort::Election => self.election,
             PeerPort::Quorum => self.quorum,
+            PeerPort::Observers => self.observers,
         };
         let stream = connect(address.expect("an open port"));
         let link = self.expect(|told| match told {

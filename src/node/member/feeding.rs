@@ -1,0 +1,93 @@
+//! Learners fed, by whichever role here feeds any: a leadership, or a follower's observer master.
+
+use crate::base::ConnId;
+use crate::history::ChoreCommand;
+use crate::zab::{self, Outgoing, Output, Wish};
+
+use super::super::Node;
+use super::super::seam::{Effect, Effects};
+use super::Role;
+
+impl Node {
+    /// Tells whoever feeds learners here what happened.
+    pub(super) fn tell_feeder(&mut self, input: zab::Input<'_>, out: &mut Effects) {
+        match self.member.as_deref().map(|member| &member.role) {
+            Some(Role::Leading(_)) => self.tell_leader(input, out),
+            Some(Role::Learning(_)) => self.tell_observer_master(input, out),
+            _ => {}
+        }
+    }
+
+    /// What both of them want done.
+    pub(super) fn on_feeding_output(&mut self, output: Output, out: &mut Effects) {
+        match output {
+            Output::Send { link, outgoing } => {
+                if let Outgoing::Packet { kind, .. } = outgoing {
+                    self.note_to_learner(kind);
+                }
+                out.send(link, |out| outgoing.write(out));
+            }
+            Output::Close { link, why } => {
+                log::info!("A learner's link is closed: {why:?}");
+                self.part_with_link(link, out);
+            }
+            Output::AskLog { link, zxid } => {
+                out.push(Effect::Chore(ChoreCommand::ProbeLog { reader: link, zxid }));
+            }
+            Output::Wanted { link, wish } => self.on_wish(link, wish, out),
+            other => unreachable!("only a leadership wants {other:?}"),
+        }
+    }
+
+    fn part_with_link(&mut self, link: ConnId, out: &mut Effects) {
+        self.stop_reading_for(link, out);
+        if let Some(member) = self.member.as_deref_mut() {
+            member.drop_use(link);
+        }
+        out.push(Effect::Close { conn: link, after_flush: false });
+    }
+
+    /// Gives a learner's link up, for what the machine has not seen of it.
+    pub(super) fn turn_away(&mut self, link: ConnId, out: &mut Effects) {
+        self.part_with_link(link, out);
+        self.tell_feeder(zab::Input::Closed { link }, out);
+    }
+
+    fn on_wish(&mut self, link: ConnId, wish: Wish, out: &mut Effects) {
+        match wish {
+            Wish::Log { after, bytes } => {
+                out.push(Effect::Chore(ChoreCommand::ReadLog { reader: link, after, bytes }));
+            }
+            Wish::Image => self.find_image(link, out),
+            Wish::ImageBytes { offset, bytes } => self.read_image(link, offset, bytes, out),
+        }
+    }
+
+    /// The last snapshot will do: what the log has behind it is sent behind the image.
+    fn find_image(&mut self, link: ConnId, out: &mut Effects) {
+        let Some(zxid) = self.snapshots.last else {
+            self.snapshots.demand();
+            return self.tell_feeder(zab::Input::Missing { link }, out);
+        };
+        if let Some(member) = self.member.as_deref_mut() {
+            member.images.insert(link, zxid);
+        }
+        self.tell_feeder(zab::Input::Image { link, zxid }, out);
+    }
+
+    fn read_image(&mut self, link: ConnId, offset: u64, bytes: usize, out: &mut Effects) {
+        let member = self.member.as_deref();
+        let Some(zxid) = member.and_then(|member| member.images.get(&link).copied()) else {
+            return;
+        };
+        out.push(Effect::Chore(ChoreCommand::ReadSnapshot { reader: link, zxid, offset, bytes }));
+    }
+
+    /// Nothing is read for a learner any more.
+    pub(super) fn stop_reading_for(&mut self, link: ConnId, out: &mut Effects) {
+        if let Some(member) = self.member.as_deref_mut() {
+            member.images.remove(&link);
+            out.push(Effect::Chore(ChoreCommand::CloseReader { reader: link }));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! An observer by hand: whom it dials and when, by the clock and by chance.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::base::{ConnId, Instant, Now, ServerId, WallMillis, Zxid};
+use crate::config::{Config, MemberConfig};
+use crate::election::DialFailure;
+use crate::history::StorageEvent;
+use crate::members::{MemberSpec, Membership};
+use crate::node::{Effect, Effects, Event, Node, PeerEvent, PeerPort, Start};
+use crate::peering::{ElectionReader, Heard, HostPort, Initial, InitialForm, Notification};
+use crate::peering::{PeerState, Vote};
+use crate::state::{State, StateSettings};
+
+const ME: i64 = 1;
+const LEADER: i64 = 4;
+
+/// Server 1, which observes; 2, 3 and 4 vote.
+struct Observer {
+    node: Node,
+    now: Now,
+    members: Membership,
+    /// What it says to the leader on the election port.
+    reader: ElectionReader,
+    links: u32,
+    dials: Vec<(u64, Vec<HostPort>)>,
+    /// The last state that it has told of itself.
+    told: Option<PeerState>,
+}
+
+fn line(id: i64) -> (ServerId, MemberSpec) {
+    let role = if id == ME { "observer" } else { "participant" };
+    let text = format!("m{id}:2888:3888:{role}");
+    (ServerId(id), MemberSpec::read(ServerId(id), &text, false).expect("a line"))
+}
+
+fn link_of(id: i64) -> ConnId {
+    ConnId { index: id as u32, generation: 1 }
+}
+
+impl Observer {
+    fn new(seed: u64, change: impl FnOnce(&mut Config)) -> Observer {
+        let members = Membership::new(0, (1..=4).map(line).collect());
+        let mut config = Config::for_tests();
+        config.ensemble.init_limit_ticks = 10;
+        config.ensemble.sync_limit_ticks = 5;
+        config.ensemble.member = Some(MemberConfig::for_tests(ServerId(ME), members.clone()));
+        change(&mut config);
+        let start = Start {
+            state: State::new(&StateSettings::default()),
+            tail: Vec::new(),
+            last_logged: Zxid::ZERO,
+            replay_until: Zxid::ZERO,
+            wants_snapshot: false,
+            mismatches: 0,
+            txns_behind: 0,
+            accepted_epoch: 0,
+            current_epoch: 0,
+            is_lost: false,
+            snapshot: Some(Zxid::ZERO),
+            directory_kept_ms: u64::MAX,
+        };
+        let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
+        let node = Node::new(&config, start, now, seed).expect("a node");
+        // Who is dialled says nothing but messages.
+        let (reader, dials) = (ElectionReader::dialed(), Vec::new());
+        let mut observer = Observer { node, now, members, reader, links: 10, dials, told: None };
+        observer.turn(&[]);
+        for id in 2..=LEADER {
+            observer.meet(id);
+        }
+        observer
+    }
+
+    fn turn(&mut self, events: &[Event<'_>]) {
+        let mut out = Effects::default();
+        self.node.turn(self.now, events, &mut out);
+        self.node.check();
+        let mut ticket = None;
+        for effect in &out.list {
+            match effect {
+                Effect::Storage(command) => ticket = Some(command.ticket()),
+                Effect::Dial { dial, addresses, .. } if addresses[0].port != 3888 => {
+                    self.dials.push((*dial, addresses.clone()));
+                }
+                Effect::Send { conn, range } if *conn == link_of(LEADER) => {
+                    self.listen(&out.arena[range.start as usize..range.end as usize]);
+                }
+                _ => {}
+            }
+        }
+        if let Some(ticket) = ticket {
+            self.turn(&[Event::Storage(StorageEvent::Durable { ticket, sync_us: 0 })]);
+        }
+    }
+
+    fn listen(&mut self, bytes: &[u8]) {
+        let mut input = bytes;
+        while let Ok(Some(heard)) = self.reader.next(&mut input) {
+            if let Heard::Message(body) = heard {
+                self.told = Notification::read(body).ok().map(|said| said.state);
+            }
+        }
+    }
+
+    /// A voter comes to the election port, as greater ids do, and says that 4 leads.
+    fn meet(&mut self, id: i64) {
+        let from = "127.0.0.1:1".parse().expect("an address");
+        let (link, port) = (link_of(id), PeerPort::Election);
+        self.turn(&[Event::Peer(PeerEvent::Accepted { link, port, from })]);
+        let mut bytes = Vec::new();
+        let initial = Initial { server: ServerId(id), addresses: Vec::new() };
+        initial.write(InitialForm::V1, &mut bytes);
+        self.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &bytes })]);
+        self.say(id);
+    }
+
+    fn say(&mut self, id: i64) {
+        let state = if id == LEADER { PeerState::Leading } else { PeerState::Following };
+        let (zxid, election_epoch) = (Zxid::ZERO, 1);
+        let vote = Vote { leader: ServerId(LEADER), zxid, election_epoch, peer_epoch: 0 };
+        let config = Some(Bytes::from(self.members.text()));
+        let said = Notification { state, vote, version: 2, config, is_kin: false };
+        let mut bytes = Vec::new();
+        said.write_frame(&mut bytes);
+        self.turn(&[Event::Peer(PeerEvent::Bytes { link: link_of(id), bytes: &bytes })]);
+    }
+
+    fn vote(&mut self) {
+        (2..=LEADER).for_each(|id| self.say(id));
+    }
+
+    /// Until something is so: how many milliseconds that took.
+    fn wait(&mut self, is_so: impl Fn(&Observer) -> bool) -> u64 {
+        for ms in 0..60_000 {
+            if is_so(self) {
+                return ms;
+            }
+            self.now.mono = self.now.mono.plus_ms(1);
+            self.turn(&[]);
+        }
+        panic!("it never comes");
+    }
+
+    /// The dial that is under way comes through, and the link breaks at once.
+    fn lose(&mut self) {
+        self.told = None;
+        let (dial, _) = self.dials.pop().expect("it dials");
+        self.links += 1;
+        let link = ConnId { index: self.links, generation: 1 };
+        self.turn(&[Event::Peer(PeerEvent::Dialed { dial, outcome: Ok(link) })]);
+        self.turn(&[Event::Peer(PeerEvent::Closed { link })]);
+    }
+}
+
+#[test]
+fn an_observer_that_lost_its_leader_rests_by_chance_before_it_looks_for_one() {
+    let rest = |seed: u64, most_ms: u64| {
+        let mut observer =
+            Observer::new(seed, |config| config.ensemble.observing.election_delay_ms = most_ms);
+        observer.wait(|observer| !observer.dials.is_empty());
+        observer.lose();
+        observer.wait(|observer| observer.told == Some(PeerState::Looking))
+    };
+    let rests: BTreeSet<u64> = (0..20).map(|seed| rest(seed, 400)).collect();
+    assert!(rests.len() > 10, "{rests:?}");
+    assert!(rests.iter().all(|ms| *ms <= 400) && rests.iter().any(|ms| *ms > 200), "{rests:?}");
+    assert!((0..5).all(|seed| rest(seed, 0) <= 1), "it is the operator's to say");
+    assert_eq!(rest(3, 400), rest(3, 400), "by the server's own chance");
+}
+
+#[test]
+fn an_observer_waits_by_chance_before_it_dials_where_it_is_told_to() {
+    let wait = |seed: u64, most_ms: u64| {
+        let mut observer =
+            Observer::new(seed, |config| config.ensemble.observing.reconnect_delay_ms = most_ms);
+        let waited_ms = observer.wait(|observer| !observer.dials.is_empty());
+        let (_, addresses) = &observer.dials[0];
+        assert_eq!(addresses[..], [HostPort { host: "m4".to_owned(), port: 2888 }]);
+        waited_ms
+    };
+    let waits: BTreeSet<u64> = (0..20).map(|seed| wait(seed, 300)).collect();
+    assert!(waits.len() > 10 && waits.iter().all(|ms| *ms <= 300), "{waits:?}");
+    assert!((0..5).all(|seed| wait(seed, 0) == 0));
+}
+
+#[test]
+fn observer_masters_have_their_turns_and_a_pause_once_all_had_theirs() {
+    let mut observer = Observer::new(5, |config| {
+        config.ensemble.observing.master_port = Some(2191);
+        config.ensemble.observing.election_delay_ms = 0;
+        config.ensemble.observing.reconnect_delay_ms = 50_000;
+    });
+    let mut hosts = Vec::new();
+    for _ in 0..3 {
+        let waited_ms = observer.wait(|observer| !observer.dials.is_empty());
+        assert!(waited_ms <= 1, "there is no pause before those who were not asked yet");
+        let (_, addresses) = observer.dials[0].clone();
+        assert!(addresses.iter().all(|at| at.port == 2191), "{addresses:?}");
+        hosts.push(addresses[0].host.clone());
+        observer.lose();
+        observer.wait(|observer| observer.told == Some(PeerState::Looking));
+        observer.vote();
+    }
+    let first = hosts[0].clone();
+    hosts.sort();
+    assert_eq!(hosts, ["m2", "m3", "m4"]);
+    assert!(observer.wait(|observer| !observer.dials.is_empty()) > 100);
+    assert_eq!(observer.dials[0].1[0].host, first);
+}
+
+#[test]
+fn a_master_that_nobody_is_at_is_given_up_within_half_a_second() {
+    let mut observer = Observer::new(6, |config| {
+        config.ensemble.observing.master_port = Some(2191);
+        config.ensemble.observing.election_delay_ms = 0;
+    });
+    observer.wait(|observer| !observer.dials.is_empty());
+    observer.told = None;
+    let from = observer.now.mono;
+    while observer.told != Some(PeerState::Looking) {
+        observer.wait(|observer| {
+            !observer.dials.is_empty() || observer.told == Some(PeerState::Looking)
+        });
+        for (dial, _) in std::mem::take(&mut observer.dials) {
+            let outcome = Err(DialFailure::Refused);
+            observer.turn(&[Event::Peer(PeerEvent::Dialed { dial, outcome })]);
+        }
+    }
+    let took_ms = observer.now.mono.ms_since(from);
+    assert!((400..500).contains(&took_ms), "as Java's five tries: {took_ms} ms");
+}
