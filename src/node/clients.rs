@@ -101,7 +101,8 @@ impl Node {
         if let Some(conn) = self.conns.peek(id)
             && matches!(conn.phase, Phase::Open)
         {
-            self.sessions.touch_for(conn.session, conn.timeout_ms, self.now.mono);
+            let (session, timeout_ms) = (conn.session, conn.timeout_ms);
+            let _ = self.touch_session(session, timeout_ms);
         }
     }
 
@@ -146,13 +147,13 @@ impl Node {
             return;
         }
         self.metrics.bytes_received_count.add(4 + body.len() as u64);
-        let has_role = self.has_role();
+        let serves = self.serves_clients();
         let Some(conn) = self.conns.find(id) else { return };
         conn.stats.received += 1;
         conn.stats.last_heard = self.now.mono;
         self.stats.packets_received.one();
         match &mut conn.phase {
-            Phase::AwaitConnect if !has_role => self.close(id, false, out),
+            Phase::AwaitConnect if !serves => self.close(id, false, out),
             Phase::AwaitConnect => self.on_connect(id, body, out),
             Phase::AwaitSession { early } | Phase::AwaitProof { early, .. } => {
                 if early.len() < limits::CONN_QUEUED_REQUESTS {
@@ -171,6 +172,12 @@ impl Node {
             Phase::Open => self.on_request(id, body, out),
             Phase::Closing => {}
         }
+    }
+
+    /// A sign of life of a session. False where there is none of that name any more.
+    fn touch_session(&mut self, session: SessionId, timeout_ms: i32) -> bool {
+        self.sessions.touch_for(session, timeout_ms, self.now.mono)
+            || self.touch_local(session, timeout_ms)
     }
 
     fn on_request(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
@@ -198,7 +205,7 @@ impl Node {
         let session = conn.session;
         let timeout_ms = conn.timeout_ms;
         // A request of a session that is gone is dropped without a word.
-        if !self.sessions.touch_for(session, timeout_ms, self.now.mono) {
+        if !self.touch_session(session, timeout_ms) {
             return;
         }
         match op {
@@ -323,6 +330,11 @@ impl Node {
         let header = RequestHeader::read(&mut crate::proto::Reader::new(&frame));
         let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return true };
         let Some(op) = OpCode::from_number(header.op) else { return true };
+        // Any other's end is a write.
+        if op == OpCode::CloseSession {
+            self.close_local_session(id, header, received, out);
+            return true;
+        }
         if is_long_catch_up(op, &frame)
             && let Ok(cursor) = CatchUp::begin(op, body)
         {
@@ -446,7 +458,7 @@ impl Node {
 
     /// Whom a request of a client belongs to when it comes back.
     pub(super) fn origin_of(id: ConnId, header: RequestHeader) -> Origin {
-        Origin::Client { conn: id, xid: header.xid, op: header.op }
+        Origin::Client { conn: id, xid: header.xid, op: header.op, refused: None }
     }
 }
 

@@ -207,6 +207,7 @@ impl Desk {
                 NodeMode::Standalone => Mode::Standalone,
                 NodeMode::Leader => Mode::Leader,
                 NodeMode::Observer => Mode::Observer,
+                NodeMode::ReadOnly => Mode::ReadOnly,
                 NodeMode::Follower | NodeMode::Looking => Mode::Follower,
             },
             version: ANNOUNCED_VERSION,
@@ -259,6 +260,8 @@ impl Desk {
         let mut parts = Parts {
             state: look.state,
             sessions: look.sessions,
+            locals: look.locals,
+            learns: look.learns,
             watches: look.watches,
             now: now.mono,
             next_connection: &next,
@@ -302,6 +305,7 @@ fn node_report(node: &Node, word: Word) -> NodeReport {
         outstanding_requests: node.outstanding(),
         uptime_ms: node.uptime_ms(),
         hanging_sync_ms: node.hanging_sync_ms(),
+        local_sessions: node.local_session_count() as u64,
         ..report
     }
 }

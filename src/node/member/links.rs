@@ -61,7 +61,7 @@ impl Node {
         match &member.role {
             Role::Leading(_) => self.admit_learner(link, &[], out),
             Role::Learning(_) => out.push(Effect::Close { conn: link, after_flush: false }),
-            Role::Settling { .. } | Role::AwaitRebuilt | Role::Looking => {
+            Role::Settling { .. } | Role::AwaitRebuilt | Role::Looking(_) => {
                 let is_early = |used: &Use| matches!(used, Use::Early(_));
                 let early = member.uses.iter().filter(|(_, used)| is_early(used));
                 if early.count() >= limits::QUORUM_EARLY_LINKS {

@@ -11,6 +11,8 @@ mod leading;
 mod learner;
 mod learning;
 mod links;
+mod locals;
+mod read_only;
 mod requests;
 mod settings;
 #[cfg(test)]
@@ -37,6 +39,8 @@ use leader::Leader;
 use leading::has_no_zxid;
 use learner::Learner;
 use links::{DialFor, Use};
+use locals::Locals;
+use read_only::ReadOnly;
 pub(super) use requests::Wanted;
 use settings::{MemberSettings, on_disk, replay_until};
 
@@ -48,6 +52,8 @@ pub enum Mode {
     Leader,
     Follower,
     Observer,
+    /// Nobody leads, and clients that only read are served.
+    ReadOnly,
 }
 
 pub(super) struct Member {
@@ -81,6 +87,7 @@ pub(super) struct Member {
     /// A role has given up an image that the chore thread may still hold.
     gave_up_image: bool,
     looking_since: Instant,
+    locals: Locals,
     /// How often the chore thread was asked to rebuild and has not answered: the last one counts.
     rebuilding: u32,
 }
@@ -93,7 +100,7 @@ enum Role {
         rebuilds: bool,
     },
     AwaitRebuilt,
-    Looking,
+    Looking(ReadOnly),
     Leading(Box<Leader>),
     Learning(Box<Learner>),
 }
@@ -114,6 +121,12 @@ impl Member {
                 ring.push(zxid, entry);
             }
         }
+    }
+
+    /// It has no role, and votes until it has one.
+    fn look(&mut self) {
+        let (grace_ms, is_lost) = (self.settings.read_only_grace_ms, self.is_lost);
+        self.role = Role::Looking(ReadOnly::of(grace_ms, is_lost, self.looking_since));
     }
 
     fn leader(&mut self) -> Option<&mut Leader> {
@@ -164,7 +177,7 @@ impl Member {
             Role::Settling { .. } => storage.is_idle() && !self.gave_up_image,
             Role::Learning(learner) => learner.has_more || learner.could_read_on(),
             Role::Leading(leader) => leader.has_more,
-            Role::AwaitRebuilt | Role::Looking => false,
+            Role::AwaitRebuilt | Role::Looking(_) => false,
         }
     }
 
@@ -172,7 +185,8 @@ impl Member {
         let role = match &self.role {
             Role::Leading(leader) => leader.leadership.next_timeout(),
             Role::Learning(learner) => Some(learner.role.next_timeout()),
-            _ => None,
+            Role::Looking(read_only) => read_only.next_timeout(),
+            Role::Settling { .. } | Role::AwaitRebuilt => None,
         };
         [self.mesh.next_timeout(), self.election.next_timeout(), role].into_iter().flatten().min()
     }
@@ -189,6 +203,7 @@ impl Member {
 
     pub fn mode(&self) -> Mode {
         match &self.role {
+            Role::Looking(ReadOnly::Serving) => Mode::ReadOnly,
             _ if !self.is_established() => Mode::Looking,
             Role::Leading(_) => Mode::Leader,
             _ if self.settings.learner.role == Kind::Observer => Mode::Observer,
@@ -200,6 +215,7 @@ impl Member {
     pub fn check(&self) {
         self.mesh.check();
         self.election.check();
+        self.locals.sessions.check_invariants();
         self.tail.check();
         assert!(self.meant.is_empty() && self.told.is_empty(), "what was wanted is done");
         match &self.role {
@@ -214,7 +230,8 @@ impl Member {
         match &self.role {
             Role::Leading(leader) => leader.leadership.is_established(),
             Role::Learning(learner) => learner.role.is_established() && learner.ready.is_none(),
-            _ => false,
+            Role::Looking(read_only) => *read_only == ReadOnly::Serving,
+            Role::Settling { .. } | Role::AwaitRebuilt => false,
         }
     }
 }
@@ -256,6 +273,7 @@ impl Node {
         self.carry_out(out);
         self.run_leader_timer(out);
         self.run_learner_timer(out);
+        self.run_read_only_timer();
         self.settle(out);
         self.carry_out(out);
     }
@@ -312,8 +330,7 @@ impl Node {
 
     /// A role is over: clients go, and with them all that waits for it.
     fn leave_role(&mut self, rebuilds: bool, out: &mut Effects) {
-        let clients: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).collect();
-        clients.into_iter().for_each(|conn| self.close(conn, false, out));
+        self.part_with_clients(out);
         self.inbox.clear();
         self.left_writes.clear();
         self.returned.clear();

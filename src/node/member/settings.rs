@@ -14,10 +14,13 @@ use crate::peering::{HostPort, InitialForm};
 use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, Tail};
 
 use super::super::Start;
-use super::{Member, Role, dialable};
+use super::locals::Locals;
+use super::{Member, Role, dialable, read_only};
 
 pub(super) struct MemberSettings {
     pub me: ServerId,
+    /// How long it looks for a leader before it serves who only reads; nobody without it.
+    pub read_only_grace_ms: Option<u64>,
     /// How long a dial on the election port may take.
     pub dial_ms: u64,
     pub leader: LeaderSettings,
@@ -57,7 +60,13 @@ impl MemberSettings {
             item_bytes: limits::txn_bytes(config.limits.jute_maxbuffer),
             pending_bytes: limits::LEARNER_PENDING_BYTES,
         };
-        MemberSettings { me, dial_ms: keys.elections.dial_timeout_ms, leader, learner }
+        MemberSettings {
+            me,
+            read_only_grace_ms: read_only::grace_ms(config, tick_ms),
+            dial_ms: keys.elections.dial_timeout_ms,
+            leader,
+            learner,
+        }
     }
 }
 
@@ -91,6 +100,7 @@ impl Member {
         let tail = Tail::new(applied, std::mem::take(&mut start.tail), replay_until(start));
         let zxid = if start.is_lost { Zxid::NONE } else { tail.logged() };
         let standing = Standing { zxid, peer_epoch: start.current_epoch };
+        let locals = Locals::new(config, me, settings.leader.tick_ms, now);
         let voting = ElectionSettings {
             me,
             observer: settings.learner.role == Kind::Observer,
@@ -121,6 +131,7 @@ impl Member {
             ring: None,
             gave_up_image: false,
             looking_since: now,
+            locals,
             rebuilding: 0,
         }))
     }

@@ -109,15 +109,15 @@ impl Node {
             "LOOKING. New election. My id = {}, proposed zxid=0x{zxid:x}",
             member.settings.me.0
         );
-        member.role = Role::Looking;
         member.looking_since = now;
+        member.look();
         self.with_election(|election, now, out| election.start(now, standing, out));
     }
 
     fn take_role(&mut self, outcome: Outcome, out: &mut Effects) {
         let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
-        assert!(matches!(member.role, Role::Looking), "an election begins without a role");
+        assert!(matches!(member.role, Role::Looking(_)), "an election begins without a role");
         let took_ms = now.ms_since(member.looking_since);
         let (role, leader) = (outcome.role, outcome.vote.leader);
         let name = match role {
@@ -131,6 +131,7 @@ impl Node {
             outcome.vote.zxid,
             outcome.vote.election_epoch
         );
+        self.end_read_only(out);
         if role == PeerState::Leading {
             self.begin_leading(out);
             // Its port is open, and who has come there already is taken up.
@@ -146,7 +147,7 @@ impl Node {
         let Some(member) = self.member.as_deref_mut() else { return };
         match member.role {
             Role::Learning(_) => self.leave_unjoined(out),
-            Role::Looking => {}
+            Role::Looking(_) => {}
             _ => unreachable!("who leads has said so at once"),
         }
     }
