@@ -108,10 +108,8 @@ fn only_a_create_of_an_ephemeral_upgrades() {
         (Kind::Create, 99, false),
     ] {
         assert_eq!(wants(Request::Create(make(kind, flags))), wanted, "{kind:?} {flags}");
-        let ops = vec![
-            MultiOp::Check { path: None, version: 0 },
-            MultiOp::Create(make(kind, flags)),
-        ];
+        let ops =
+            vec![MultiOp::Check { path: None, version: 0 }, MultiOp::Create(make(kind, flags))];
         assert_eq!(wants(Request::Multi(ops)), wanted, "{kind:?} {flags}");
     }
     assert!(!wants(Request::BadMulti) && !wants(Request::CloseSession));
