@@ -5,7 +5,7 @@ use crate::session::Sessions;
 use crate::state::{NodeId, NodeRef, State};
 use crate::watch::{ConnListing, Listed, PathListing, WatchTable};
 
-use super::listing::{ConnView, Source, WatchLine};
+use super::listing::{ConnView, ExpiryBuckets, Source, WatchLine};
 use super::report::{NodeReport, QuotaGauges, WatchSummary};
 
 /// A node report with everything that state, sessions and watches know. What is left: outstanding
@@ -77,6 +77,10 @@ pub fn quota_gauges(state: &State) -> Vec<QuotaGauges> {
 pub struct Parts<'a> {
     pub state: &'a State,
     pub sessions: &'a Sessions,
+    /// Those that are this server's alone, where there may be any.
+    pub locals: Option<&'a Sessions>,
+    /// The others expire elsewhere.
+    pub learns: bool,
     pub watches: &'a mut WatchTable,
     pub now: Instant,
     /// The first connection whose index is at least the given one.
@@ -90,9 +94,16 @@ impl Source for Parts<'_> {
         (self.next_connection)(from)
     }
 
-    fn expiry_buckets(&self) -> Vec<(i64, Vec<SessionId>)> {
-        let listing = self.sessions.expiry_listing(self.now);
-        listing.map(|(due_ms, ids)| (due_ms, ids.collect())).collect()
+    fn expiry_buckets(&self) -> ExpiryBuckets {
+        buckets_of(self.sessions, self.now)
+    }
+
+    fn local_buckets(&self) -> Option<ExpiryBuckets> {
+        self.locals.map(|locals| buckets_of(locals, self.now))
+    }
+
+    fn learned_sessions(&self) -> Option<Vec<(SessionId, i32)>> {
+        self.learns.then(|| self.state.sessions().collect())
     }
 
     fn sessions_with_ephemerals(&self) -> Vec<SessionId> {
@@ -137,6 +148,10 @@ impl Source for Parts<'_> {
         let mut line = |listed: Listed<'_>| visit(watch_line(listed, session_of));
         self.watches.list_connections(listing, self.state, max, &mut line)
     }
+}
+
+fn buckets_of(sessions: &Sessions, now: Instant) -> ExpiryBuckets {
+    sessions.expiry_listing(now).map(|(due_ms, ids)| (due_ms, ids.collect())).collect()
 }
 
 fn watch_line<'l>(listed: Listed<'l>, session_of: &dyn Fn(ConnId) -> SessionId) -> WatchLine<'l> {

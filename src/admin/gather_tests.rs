@@ -70,6 +70,8 @@ fn listings_walk_through_the_real_parts() {
     let mut parts = Parts {
         state: &state,
         sessions: &sessions,
+        locals: None,
+        learns: false,
         watches: &mut watches,
         now: Instant(0),
         next_connection: &|_| None,

@@ -50,7 +50,11 @@ pub trait Source {
     /// The first connection whose index is at least `from`.
     fn next_connection(&self, from: u32) -> Option<(u32, ConnView)>;
     /// Expiry buckets, ascending: milliseconds from now, and the sessions in each.
-    fn expiry_buckets(&self) -> Vec<(i64, Vec<SessionId>)>;
+    fn expiry_buckets(&self) -> ExpiryBuckets;
+    /// The same of sessions that are this server's alone, where there may be any.
+    fn local_buckets(&self) -> Option<ExpiryBuckets>;
+    /// Where somebody else lets the others expire: who they are, and after how many milliseconds.
+    fn learned_sessions(&self) -> Option<Vec<(SessionId, i32)>>;
     fn sessions_with_ephemerals(&self) -> Vec<SessionId>;
     /// Visits at most `max` more of a session's ephemerals, from the place that an earlier call
     /// gave. Where to go on; `None` at the end.
@@ -77,6 +81,9 @@ pub trait Source {
         visit: &mut dyn FnMut(WatchLine<'_>),
     ) -> bool;
 }
+
+/// Milliseconds until each bucket is over, and its sessions.
+pub type ExpiryBuckets = Vec<(i64, Vec<SessionId>)>;
 
 /// One line of `wchp` or `wchc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +205,8 @@ fn connection_line(
 #[derive(Debug)]
 enum Dump {
     Begin,
-    Sessions { buckets: Vec<(WallMillis, Vec<SessionId>)>, bucket: usize, next: usize },
+    Sessions { sets: Sets, are_local: bool },
+    Learned { sessions: Vec<(SessionId, i32)>, next: usize },
     Ephemerals { sessions: Vec<SessionId>, next: usize, from: u32 },
     Connections { lines: Vec<(i64, u32)>, next: usize },
 }
@@ -210,27 +218,31 @@ impl Dump {
     fn step(&mut self, source: &dyn Source, now: Now, out: &mut Vec<u8>) -> bool {
         match self {
             Dump::Begin => {
-                let due = |(ms, ids)| (WallMillis(now.wall.0.saturating_add(ms)), ids);
-                let buckets: Vec<_> = source.expiry_buckets().into_iter().map(due).collect();
-                let total: usize = buckets.iter().map(|(_, ids)| ids.len()).sum();
                 out.extend_from_slice(b"SessionTracker dump:\n");
-                let _ = writeln!(out, "Session Sets ({})/({total}):", buckets.len());
-                *self = Dump::Sessions { buckets, bucket: 0, next: 0 };
-            }
-            Dump::Sessions { buckets, bucket, next } => {
-                let Some((due, ids)) = buckets.get(*bucket) else {
-                    *self = Dump::begin_ephemerals(source, out);
-                    return false;
+                *self = match source.local_buckets() {
+                    Some(buckets) => {
+                        let sets = Sets::begin("Local ", buckets, now, out);
+                        Dump::Sessions { sets, are_local: true }
+                    }
+                    None => Dump::begin_global(source, "", now, out),
                 };
-                if *next == 0 {
-                    bucket_line(ids.len(), *due, out);
+            }
+            Dump::Sessions { sets, are_local } => {
+                if !sets.step(out) {
+                    *self = if *are_local {
+                        Dump::begin_global(source, "Global ", now, out)
+                    } else {
+                        Dump::begin_ephemerals(source, out)
+                    };
                 }
-                for id in ids.iter().skip(*next).take(STRIDE) {
-                    let _ = writeln!(out, "\t0x{id:x}");
+            }
+            Dump::Learned { sessions, next } => {
+                for (id, timeout_ms) in sessions.iter().skip(*next).take(STRIDE) {
+                    let _ = writeln!(out, "0x{id:x}\t{timeout_ms}ms");
                 }
                 *next += STRIDE;
-                if *next >= ids.len() {
-                    (*bucket, *next) = (*bucket + 1, 0);
+                if *next >= sessions.len() {
+                    *self = Dump::begin_ephemerals(source, out);
                 }
             }
             Dump::Ephemerals { sessions, next, from } => {
@@ -266,6 +278,17 @@ impl Dump {
         false
     }
 
+    /// A learner knows which sessions there are, and not when they are over.
+    fn begin_global(source: &dyn Source, head: &str, now: Now, out: &mut Vec<u8>) -> Dump {
+        let Some(mut sessions) = source.learned_sessions() else {
+            let sets = Sets::begin(head, source.expiry_buckets(), now, out);
+            return Dump::Sessions { sets, are_local: false };
+        };
+        sessions.sort_unstable();
+        let _ = writeln!(out, "Global Sessions({}):", sessions.len());
+        Dump::Learned { sessions, next: 0 }
+    }
+
     fn begin_ephemerals(source: &dyn Source, out: &mut Vec<u8>) -> Dump {
         let sessions = source.sessions_with_ephemerals();
         out.extend_from_slice(b"ephemeral nodes dump:\n");
@@ -288,6 +311,40 @@ impl Dump {
         out.extend_from_slice(b"Connections dump:\n");
         let _ = writeln!(out, "Connections Sets ({buckets})/({}):", lines.len());
         Dump::Connections { lines, next: 0 }
+    }
+}
+
+/// Sessions by expiry, a number of lines at a time.
+#[derive(Debug)]
+struct Sets {
+    buckets: Vec<(WallMillis, Vec<SessionId>)>,
+    bucket: usize,
+    next: usize,
+}
+
+impl Sets {
+    fn begin(head: &str, buckets: ExpiryBuckets, now: Now, out: &mut Vec<u8>) -> Sets {
+        let due = |(ms, ids)| (WallMillis(now.wall.0.saturating_add(ms)), ids);
+        let buckets: Vec<_> = buckets.into_iter().map(due).collect();
+        let total: usize = buckets.iter().map(|(_, ids)| ids.len()).sum();
+        let _ = writeln!(out, "{head}Session Sets ({})/({total}):", buckets.len());
+        Sets { buckets, bucket: 0, next: 0 }
+    }
+
+    /// False at the end.
+    fn step(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some((due, ids)) = self.buckets.get(self.bucket) else { return false };
+        if self.next == 0 {
+            bucket_line(ids.len(), *due, out);
+        }
+        for id in ids.iter().skip(self.next).take(STRIDE) {
+            let _ = writeln!(out, "\t0x{id:x}");
+        }
+        self.next += STRIDE;
+        if self.next >= ids.len() {
+            (self.bucket, self.next) = (self.bucket + 1, 0);
+        }
+        true
     }
 }
 

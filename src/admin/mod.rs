@@ -15,7 +15,7 @@ mod word;
 
 pub use conf::{Conf, Environment, QuorumConf};
 pub use gather::{Parts, quota_gauges, state_counts, state_report};
-pub use listing::{ConnView, Listing, SessionUse, Source, WatchLine};
+pub use listing::{ConnView, ExpiryBuckets, Listing, SessionUse, Source, WatchLine};
 pub use report::{
     DirReport, LeaderReport, Mode, NetReport, NodeReport, PeerReport, QuotaGauges, Report,
     WatchSummary,

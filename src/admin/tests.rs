@@ -102,7 +102,11 @@ impl World {
 }
 
 /// A server with the recording's sessions.
-struct Scene;
+#[derive(Default)]
+struct Scene {
+    has_locals: bool,
+    learns: bool,
+}
 
 fn view(port: u16, session: Option<SessionId>) -> ConnView {
     let timeout_ms = if session == Some(FIRST) { 30_000 } else { 10_000 };
@@ -138,8 +142,16 @@ impl Source for Scene {
         all.get(from as usize).map(|v| (from, *v))
     }
 
-    fn expiry_buckets(&self) -> Vec<(i64, Vec<SessionId>)> {
+    fn expiry_buckets(&self) -> ExpiryBuckets {
         vec![(11_000, vec![SECOND]), (31_000, vec![FIRST])]
+    }
+
+    fn local_buckets(&self) -> Option<ExpiryBuckets> {
+        self.has_locals.then(|| vec![(11_000, vec![FIRST, SECOND])])
+    }
+
+    fn learned_sessions(&self) -> Option<Vec<(SessionId, i32)>> {
+        self.learns.then(|| vec![(SECOND, 10_000), (FIRST, 30_000)])
     }
 
     fn sessions_with_ephemerals(&self) -> Vec<SessionId> {
@@ -194,11 +206,15 @@ impl Source for Scene {
 }
 
 fn answer_of(word: Word, report: &Report<'_>, budget: usize) -> String {
+    answer_in(&mut Scene::default(), word, report, budget)
+}
+
+fn answer_in(scene: &mut Scene, word: Word, report: &Report<'_>, budget: usize) -> String {
     let mut out = Vec::new();
     let begun = begin(word, Some(306), &Whitelist::new(Some("*"), false), report, &mut out);
     let now = Now { mono: Instant(0).plus_ms(2_842_764), wall: WallMillis(1_795_229_121_000) };
     if let Some(mut listing) = begun.listing {
-        while !listing.next_chunk(&mut Scene, now, &mut out, budget) {}
+        while !listing.next_chunk(scene, now, &mut out, budget) {}
     }
     String::from_utf8(out).unwrap()
 }
@@ -370,6 +386,27 @@ fn a_leader_and_a_read_only_server_say_so() {
     assert_eq!(answer_of(Word::Isro, &report, 1), "ro");
     let note = "UTC\nREAD-ONLY mode; serving only read-only clients\nLatency";
     assert!(answer_of(Word::Srvr, &report, 1).contains(note));
+}
+
+/// As live members of an ensemble with local sessions print it.
+#[test]
+fn dump_tells_local_sessions_from_those_of_the_ensemble() {
+    let (world, local) = (World::new(), "Local Session Sets (1)/(2):\n2 expire at ");
+    let told = |has_locals, learns, budget| {
+        let scene = &mut Scene { has_locals, learns };
+        let text = answer_in(scene, Word::Dump, &world.report(), budget);
+        let (sessions, _) = text.split_once("ephemeral nodes dump:\n").expect("the next part");
+        sessions.strip_prefix("SessionTracker dump:\n").expect("a head").to_owned()
+    };
+    let learned = format!("Global Sessions(2):\n0x{FIRST:x}\t30000ms\n0x{SECOND:x}\t10000ms\n");
+    for budget in [1, 1 << 20] {
+        assert_eq!(told(false, true, budget), learned);
+        let learner = told(true, true, budget);
+        assert!(learner.starts_with(local) && learner.ends_with(&learned), "{learner}");
+        let leader = told(true, false, budget);
+        assert!(leader.starts_with(local), "{leader}");
+        assert!(leader.contains("\nGlobal Session Sets (2)/(2):\n1 expire at "), "{leader}");
+    }
 }
 
 #[test]

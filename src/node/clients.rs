@@ -101,7 +101,8 @@ impl Node {
         if let Some(conn) = self.conns.peek(id)
             && matches!(conn.phase, Phase::Open)
         {
-            self.sessions.touch_for(conn.session, conn.timeout_ms, self.now.mono);
+            let (session, timeout_ms) = (conn.session, conn.timeout_ms);
+            let _ = self.touch_session(session, timeout_ms);
         }
     }
 
@@ -173,6 +174,12 @@ impl Node {
         }
     }
 
+    /// A sign of life of a session. False where there is none of that name any more.
+    fn touch_session(&mut self, session: SessionId, timeout_ms: i32) -> bool {
+        self.sessions.touch_for(session, timeout_ms, self.now.mono)
+            || self.touch_local(session, timeout_ms)
+    }
+
     fn on_request(&mut self, id: ConnId, body: &[u8], out: &mut Effects) {
         if !self.admits_size(body.len()) {
             return self.close(id, false, out);
@@ -198,7 +205,7 @@ impl Node {
         let session = conn.session;
         let timeout_ms = conn.timeout_ms;
         // A request of a session that is gone is dropped without a word.
-        if !self.sessions.touch_for(session, timeout_ms, self.now.mono) {
+        if !self.touch_session(session, timeout_ms) {
             return;
         }
         match op {
@@ -323,6 +330,11 @@ impl Node {
         let header = RequestHeader::read(&mut crate::proto::Reader::new(&frame));
         let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return true };
         let Some(op) = OpCode::from_number(header.op) else { return true };
+        // Any other's end is a write.
+        if op == OpCode::CloseSession {
+            self.close_local_session(id, header, received, out);
+            return true;
+        }
         if is_long_catch_up(op, &frame)
             && let Ok(cursor) = CatchUp::begin(op, body)
         {
@@ -446,7 +458,7 @@ impl Node {
 
     /// Whom a request of a client belongs to when it comes back.
     pub(super) fn origin_of(id: ConnId, header: RequestHeader) -> Origin {
-        Origin::Client { conn: id, xid: header.xid, op: header.op }
+        Origin::Client { conn: id, xid: header.xid, op: header.op, refused: None }
     }
 }
 

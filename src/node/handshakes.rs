@@ -28,7 +28,7 @@ impl Node {
             last_zxid: self.state.last_zxid(),
             min_timeout_ms: self.settings.min_session_timeout_ms,
             max_timeout_ms: self.settings.max_session_timeout_ms,
-            read_only: false,
+            read_only: self.is_read_only(),
         };
         let Some(conn) = self.conns.find(id) else { return };
         conn.read_only = request.read_only;
@@ -47,7 +47,12 @@ impl Node {
                 }
                 self.close(id, false, out);
             }
+            Verdict::Create { .. } if context.read_only && !self.has_local_sessions() => {
+                self.refuse_session(id, out);
+            }
             Verdict::Create { timeout_ms } => self.create_session(id, timeout_ms, out),
+            Verdict::Reopen { session, .. }
+                if context.read_only && !self.takes_session(id, session, out) => {}
             Verdict::Reopen { session, timeout_ms, password } => {
                 self.reopen_session(id, session, timeout_ms, password, out);
             }
@@ -56,10 +61,16 @@ impl Node {
 
     fn create_session(&mut self, id: ConnId, timeout_ms: i32, out: &mut Effects) {
         let session = self.fresh_session();
-        self.sessions.track(session, timeout_ms, self.now.mono);
+        let is_local = self.has_local_sessions();
         let Some(conn) = self.conns.find(id) else { return };
         conn.session = session;
         conn.timeout_ms = timeout_ms;
+        if is_local {
+            self.by_session.insert(session, id);
+            self.track_local(session, timeout_ms);
+            return self.establish(id, out);
+        }
+        self.sessions.track(session, timeout_ms, self.now.mono);
         conn.phase = Phase::AwaitSession { early: VecDeque::new() };
         if conn.pauses.set(Pauses::HANDSHAKE) {
             out.push(Effect::Pause { conn: id });
@@ -81,9 +92,14 @@ impl Node {
             self.close(holder, false, out);
         }
         let fits = password.is_some_and(|p| session::check_password(session, &p));
-        let learns = !self.leads();
+        let (learns, is_local) = (!self.leads(), self.is_local(session));
         let Some(conn) = self.conns.find(id) else { return };
         conn.timeout_ms = timeout_ms;
+        if is_local || self.is_read_only() {
+            let is_alive = fits && self.goes_on_here(session, timeout_ms);
+            return self.settle_session(id, session, is_alive, out);
+        }
+        let Some(conn) = self.conns.find(id) else { return };
         if fits && learns {
             conn.phase = Phase::AwaitSession { early: VecDeque::new() };
             if conn.pauses.set(Pauses::HANDSHAKE) {
@@ -106,13 +122,14 @@ impl Node {
         out: &mut Effects,
     ) {
         let (learns, now) = (!self.leads(), self.now.mono);
+        let (is_read_only, is_local) = (self.is_read_only(), self.is_local(session));
         let Some(conn) = self.conns.find(id) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
         }
         if !is_alive {
             log::info!("Invalid session 0x{session:x} for client {}, probably expired", conn.peer);
-            let read_only = conn.read_only;
+            let read_only = conn.read_only.map(|_| is_read_only);
             send_connect_response(out, id, &ConnectResponse::refusal(read_only));
             return self.close(id, true, out);
         }
@@ -131,7 +148,7 @@ impl Node {
                 self.returned.insert((zxid, id));
             }
         }
-        if learns {
+        if learns && !is_local {
             self.sessions.track(session, timeout_ms, now);
         }
         // Another client may have come with it meanwhile.
@@ -177,6 +194,7 @@ impl Node {
 
     /// The session is there: tell the client, take what it said meanwhile.
     pub(super) fn establish(&mut self, id: ConnId, out: &mut Effects) {
+        let is_read_only = self.is_read_only();
         let Some(conn) = self.conns.find(id) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
@@ -185,7 +203,7 @@ impl Node {
             timeout_ms: conn.timeout_ms,
             session: conn.session,
             password: session::password(conn.session),
-            read_only: conn.read_only.map(|_| false),
+            read_only: conn.read_only.map(|_| is_read_only),
         };
         log::debug!(
             "Established session 0x{:x} with negotiated timeout {} for client {}",

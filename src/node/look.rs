@@ -86,6 +86,10 @@ impl ConnsLook<'_> {
 pub struct Listed<'a> {
     pub state: &'a State,
     pub sessions: &'a Sessions,
+    /// Those that are this server's alone, where there may be any.
+    pub locals: Option<&'a Sessions>,
+    /// The others expire elsewhere.
+    pub learns: bool,
     pub watches: &'a mut WatchTable,
     pub conns: ConnsLook<'a>,
 }
@@ -106,6 +110,12 @@ impl Node {
 
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// How many sessions are this server's alone.
+    pub fn local_session_count(&self) -> usize {
+        let locals = self.member.as_ref().and_then(|member| member.local_sessions());
+        locals.map_or(0, Sessions::len)
     }
 
     pub fn stats(&self) -> &ServerStats {
@@ -156,9 +166,13 @@ impl Node {
 
     /// What listings walk through.
     pub fn listed(&mut self) -> Listed<'_> {
+        let locals = self.member.as_ref().and_then(|member| member.local_sessions());
+        let learns = !self.leads();
         Listed {
             state: &self.state,
             sessions: &self.sessions,
+            locals,
+            learns,
             watches: &mut self.watches,
             conns: ConnsLook(&self.conns),
         }

@@ -32,7 +32,7 @@ use crate::base::{
 };
 use crate::config::Config;
 use crate::prepare::Prepare;
-use crate::proto::Entry;
+use crate::proto::{Entry, ErrorCode};
 use crate::session::Sessions;
 use crate::state::{Applied, Mode, State};
 use crate::watch::WatchTable;
@@ -86,10 +86,16 @@ enum Origin {
         conn: ConnId,
         xid: Xid,
         op: i32,
+        /// What this server knows against it; a leader may say something vaguer.
+        refused: Option<ErrorCode>,
     },
     NewSession {
         session: SessionId,
         conn: ConnId,
+    },
+    /// A session that was this server's alone becomes one of the whole ensemble.
+    Upgrade {
+        session: SessionId,
     },
     Expiry {
         session: SessionId,
@@ -274,6 +280,18 @@ impl Node {
     /// Commits the recovered tail, tracks every session with a full timeout, and closes those
     /// whose ephemerals outlived them.
     fn establish_role(&mut self, tail: Vec<Entry>, replay_until: Zxid) {
+        self.apply_tail(tail, replay_until);
+        for (session, timeout_ms) in self.state.sessions() {
+            self.sessions.track(session, timeout_ms, self.now.mono);
+        }
+        for session in self.state.orphans() {
+            log::info!("Closing session 0x{session:x}: its ephemeral nodes outlived it");
+            self.inbox.push_back(ServerRequest::CloseSession { session });
+        }
+    }
+
+    /// Puts what was logged and held back into the state, before any client is served.
+    fn apply_tail(&mut self, tail: Vec<Entry>, replay_until: Zxid) {
         for entry in tail {
             self.applied.clear();
             let is_replay = entry.header.zxid <= replay_until;
@@ -284,13 +302,6 @@ impl Node {
             }
         }
         self.applied.clear();
-        for (session, timeout_ms) in self.state.sessions() {
-            self.sessions.track(session, timeout_ms, self.now.mono);
-        }
-        for session in self.state.orphans() {
-            log::info!("Closing session 0x{session:x}: its ephemeral nodes outlived it");
-            self.inbox.push_back(ServerRequest::CloseSession { session });
-        }
     }
 }
 

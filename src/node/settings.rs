@@ -48,12 +48,14 @@ pub(super) struct ConnectThrottleSettings {
     pub drop_decrease: f64,
     pub decrease_ratio: f64,
     pub weighted: bool,
-    pub global_weight: i64,
+    /// Of a session that begins.
+    pub new_weight: i64,
     pub renew_weight: i64,
 }
 
 impl ConnectThrottleSettings {
-    fn of(throttle: &ConnectionThrottle) -> ConnectThrottleSettings {
+    fn of(throttle: &ConnectionThrottle, are_local: bool) -> ConnectThrottleSettings {
+        let (local, global) = (throttle.local_session_weight, throttle.global_session_weight);
         ConnectThrottleSettings {
             tokens: i64::from(throttle.tokens),
             fill_ms: positive(throttle.fill_time_ms),
@@ -63,7 +65,7 @@ impl ConnectThrottleSettings {
             drop_decrease: throttle.drop_decrease,
             decrease_ratio: throttle.decrease_ratio,
             weighted: throttle.weight_enabled,
-            global_weight: i64::from(throttle.global_session_weight),
+            new_weight: i64::from(if are_local { local } else { global }),
             renew_weight: i64::from(throttle.renew_session_weight),
         }
     }
@@ -131,7 +133,10 @@ impl Settings {
             container_max_never_used_ms: config.tree.containers.max_never_used_ms,
             purge_retain: storage.purge.retain,
             purge_interval_ms: u64::try_from(purge_hours).unwrap_or(0) * HOUR_MS,
-            connect_throttle: ConnectThrottleSettings::of(&config.limits.connection_throttle),
+            connect_throttle: ConnectThrottleSettings::of(
+                &config.limits.connection_throttle,
+                config.ensemble.member.is_some() && config.ensemble.local_sessions,
+            ),
             config: config.clone(),
         }
     }

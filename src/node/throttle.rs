@@ -66,7 +66,7 @@ impl ConnectThrottle {
         }
         let cost = match (s.weighted, request.session.0) {
             (false, _) => 1,
-            (true, 0) => s.global_weight,
+            (true, 0) => s.new_weight,
             (true, _) => s.renew_weight,
         };
         let elapsed_ms = now.ms_since(self.last_fill);

@@ -120,6 +120,7 @@ impl Node {
                 late_ns / 1_000_000
             );
             self.sessions.forgive(late_ns);
+            self.forgive_locals(late_ns);
         }
         self.last_due = None;
     }
@@ -127,6 +128,7 @@ impl Node {
     /// When the next turn is due though nothing may happen; asked after every turn.
     pub fn next_timeout(&mut self) -> Option<Instant> {
         let expiry = self.sessions.next_expiry().filter(|_| self.leads());
+        let expiry = [expiry, self.next_local_expiry()].into_iter().flatten().min();
         // While there are sessions the server looks up now and then, so that a stall shows soon
         // after its beginning and the silence it caused can be told from the clients' own.
         let look_up = expiry.map(|_| self.now.mono.plus_ms(LOOK_UP_MS));

@@ -74,14 +74,17 @@ impl Node {
         if !matches!(self.life, Life::Serving) {
             return;
         }
-        if !self.leads() {
-            return self.purge(out);
-        }
         let has_input_left = events.iter().any(|event| matches!(event, Event::InputLeft));
         let is_busy = has_input_left || !self.runnable.is_empty();
         // What would keep a session may lie in its socket until everybody was read; but those who
         // always have more to say must not keep others alive.
         let patience_ms = if is_busy { self.settings.tick_ms.max(BUSY_PATIENCE_MS) } else { 0 };
+        if self.member.is_some() {
+            self.expire_locals(patience_ms, out);
+        }
+        if !self.leads() {
+            return self.purge(out);
+        }
         self.expire_sessions(patience_ms);
         self.reap();
         self.purge(out);

@@ -9,7 +9,6 @@ use crate::proto::{
     write_event,
 };
 use crate::serve::{self, ReadContext, WriteReply};
-use crate::session::Owner;
 use crate::state::{AclList, Mode};
 use crate::zab::{Proposal, Ready};
 
@@ -26,6 +25,10 @@ impl Node {
         body: &[u8],
         out: &mut Effects,
     ) {
+        if self.refuse_write(id, header, op, out) {
+            return;
+        }
+        let ends_here = op == OpCode::CloseSession && self.has_local_session(id);
         let has_room = self.has_log_room() && self.inbox.is_empty();
         let now = self.now.mono;
         let Some(conn) = self.conns.find(id) else { return };
@@ -35,6 +38,10 @@ impl Node {
         // takes its zxid all the same, as in Java.
         if request.is_err() && op != OpCode::Multi {
             conn.order.push_refused(header.xid, header.op, ErrorCode::MarshallingError, now);
+            return self.run_ready(id, false, out);
+        }
+        if ends_here && !conn.order.has_unprepared() {
+            conn.order.push_read(body, now);
             return self.run_ready(id, false, out);
         }
         if !has_room || conn.order.has_unprepared() {
@@ -53,6 +60,9 @@ impl Node {
         frame: &[u8],
         out: &mut Effects,
     ) {
+        if self.refuse_write(id, header, OpCode::Sync, out) {
+            return;
+        }
         let has_room = self.has_log_room() && self.inbox.is_empty();
         let now = self.now.mono;
         let Some(conn) = self.conns.find(id) else { return };
@@ -68,16 +78,19 @@ impl Node {
     }
 
     /// A write goes to whoever prepares it: this server or its leader.
-    fn submit(
+    pub(super) fn submit(
         &mut self,
-        origin: Origin,
+        mut origin: Origin,
         op: OpCode,
         body: &[u8],
         request: Result<Request<'_>, DecodeError>,
         out: &mut Effects,
     ) {
-        if self.member.is_some() && !self.leads() {
-            return self.forward(origin, op, body, out);
+        if self.member.is_some() {
+            self.prepare_session(&mut origin, request.as_ref().ok(), out);
+            if !self.leads() {
+                return self.forward(origin, op, body, out);
+            }
         }
         match request {
             Ok(request) => self.propose(origin, &request),
@@ -111,7 +124,11 @@ impl Node {
             let (Ok(header), Some(body)) = (header, frame.get(8..)) else { return };
             let Some(op) = OpCode::from_number(header.op) else { return };
             let origin = Self::origin_of(id, header);
-            if op == OpCode::Sync {
+            if op == OpCode::CloseSession && self.has_local_session(id) {
+                // None of the writes before it has made it a session of the whole ensemble.
+                let Some(conn) = self.conns.find(id) else { return };
+                conn.order.take_as_read(frame);
+            } else if op == OpCode::Sync {
                 let origin = Origin::Sync { conn: id, xid: header.xid, body: body.into() };
                 self.begin_sync(origin, body, out);
             } else {
@@ -171,11 +188,15 @@ impl Node {
             Origin::Client { conn, xid, .. } => {
                 (self.conns.find(conn).map_or(SessionId::NONE, |c| c.session), xid.0)
             }
-            Origin::NewSession { session, .. } | Origin::Expiry { session } => (session, 0),
+            Origin::NewSession { session, .. }
+            | Origin::Upgrade { session }
+            | Origin::Expiry { session } => (session, 0),
             _ => (SessionId::NONE, 0),
         };
-        let is_own = !matches!(origin, Origin::Client { .. });
-        let session_ok = if is_own { Ok(()) } else { self.sessions.check(session, Owner::Here) };
+        let (session_ok, ephemeral_ok) = match origin {
+            Origin::Client { refused, .. } => self.judge_own(session, refused),
+            _ => (Ok(()), Ok(())),
+        };
         let ids = match origin {
             Origin::Client { conn, .. } => self.conns.peek(conn).map(|c| &c.ids),
             _ => None,
@@ -185,7 +206,8 @@ impl Node {
             cxid,
             ids: ids.unwrap_or(&self.own_ids),
             session_ok,
-            from_server: is_own,
+            ephemeral_ok,
+            from_server: !matches!(origin, Origin::Client { .. }),
         };
         let zxid = self.leading.next_zxid();
         let (state, providers) = (&self.state, &self.providers);
@@ -300,8 +322,8 @@ impl Node {
     /// Whoever asked for a txn hears of it.
     fn tell_origin(&mut self, proposal: &Proposal<Origin>, out: &mut Effects) {
         match proposal.origin {
-            Origin::Client { conn, xid, op } => {
-                self.answer_write(conn, xid, op, &proposal.txn, out);
+            Origin::Client { conn, xid, op, refused } => {
+                self.answer_write(conn, xid, op, refused, &proposal.txn, out);
                 self.run_ready(conn, false, out);
             }
             Origin::NewSession { session, conn } => {
@@ -310,7 +332,7 @@ impl Node {
                 }
             }
             Origin::Reaper => self.reaper.on_reaped(),
-            Origin::Expiry { .. } | Origin::Elsewhere => {}
+            Origin::Upgrade { .. } | Origin::Expiry { .. } | Origin::Elsewhere => {}
             Origin::Sync { .. } | Origin::Returned { .. } => unreachable!("a sync has no txn"),
         }
     }
@@ -429,7 +451,15 @@ impl Node {
         true
     }
 
-    fn answer_write(&mut self, id: ConnId, xid: Xid, op: i32, txn: &Txn, out: &mut Effects) {
+    fn answer_write(
+        &mut self,
+        id: ConnId,
+        xid: Xid,
+        op: i32,
+        refused: Option<ErrorCode>,
+        txn: &Txn,
+        out: &mut Effects,
+    ) {
         let Some(conn) = self.conns.find(id) else { return };
         if matches!(conn.phase, Phase::Closing) {
             return;
@@ -440,7 +470,10 @@ impl Node {
         let received = conn.order.complete_write(xid);
         self.request_throttle.release(conn.order.take_released());
         self.outstanding.less(conn.pauses, 1);
-        let reply = WriteReply::of(txn, &self.applied);
+        let reply = WriteReply::of(txn, &self.applied, refused);
+        if reply.is_moved {
+            return self.close(id, true, out);
+        }
         let applied = std::mem::take(&mut self.applied);
         // Java names no operation for a txn that is nothing but an error.
         let op = if matches!(txn, Txn::Error { .. }) { 0 } else { op };

@@ -9,7 +9,9 @@ use super::scene::{Scene, parent_of};
 
 pub(super) fn create(scene: &mut Scene<'_>, request: &Create<'_>) -> Result<Txn, ErrorCode> {
     let mode = checked_mode(scene, request)?;
-    scene.who.session_ok?;
+    let who = scene.who;
+    let may_create = if mode.is_ephemeral() { who.ephemeral_ok } else { who.session_ok };
+    may_create?;
     // Java trips over a missing path only here.
     let asked = request.path.as_deref().ok_or(ErrorCode::MarshallingError)?;
     let parent_path = parent_of(asked)?;

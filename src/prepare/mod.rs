@@ -63,6 +63,8 @@ pub struct Requester<'a> {
     pub ids: &'a Identities,
     /// What the session check says; each operation asks in its own place.
     pub session_ok: Result<(), ErrorCode>,
+    /// The same where a node is to be the session's own.
+    pub ephemeral_ok: Result<(), ErrorCode>,
     /// The server itself asks, not a client.
     pub from_server: bool,
 }

@@ -221,6 +221,7 @@ impl Desk {
                 NodeMode::Standalone => Mode::Standalone,
                 NodeMode::Leader => Mode::Leader,
                 NodeMode::Observer => Mode::Observer,
+                NodeMode::ReadOnly => Mode::ReadOnly,
                 NodeMode::Follower | NodeMode::Looking => Mode::Follower,
             },
             version: ANNOUNCED_VERSION,
@@ -273,6 +274,8 @@ impl Desk {
         let mut parts = Parts {
             state: look.state,
             sessions: look.sessions,
+            locals: look.locals,
+            learns: look.learns,
             watches: look.watches,
             now: now.mono,
             next_connection: &next,
@@ -336,6 +339,7 @@ fn node_report(node: &Node, word: Word) -> NodeReport {
                 proposal_sizes: leader.proposal_sizes,
             }),
         }),
+        local_sessions: node.local_session_count() as u64,
         ..report
     }
 }

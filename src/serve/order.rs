@@ -128,6 +128,15 @@ impl Order {
         Some(frame)
     }
 
+    /// The write that was taken last needs no commit after all.
+    pub fn take_as_read(&mut self, frame: Box<[u8]>) {
+        let is_write = |slot: &&mut Slot| matches!(slot, Slot::Write { .. });
+        let slot = self.slots.iter_mut().rev().filter(is_write).nth(self.unprepared.len());
+        let slot = slot.expect("a write that was taken has its slot");
+        self.bytes += frame.len();
+        *slot = Slot::Read { frame, received: slot.received() };
+    }
+
     pub fn push_read(&mut self, frame: &[u8], received: Instant) {
         self.bytes += frame.len();
         self.slots.push_back(Slot::Read { frame: frame.into(), received });

@@ -8,20 +8,35 @@ use crate::state::Applied;
 pub struct WriteReply {
     pub err: ErrorCode,
     pub closes: bool,
+    /// Its session speaks through another server by now: the connection ends without a reply, lest
+    /// the client believe that its session is here.
+    pub is_moved: bool,
 }
 
 /// Decides the header's error code; `write_reply_body` writes what follows it.
 impl WriteReply {
-    pub fn of(txn: &Txn, applied: &Applied) -> WriteReply {
+    /// `refused`: why it had to fail, where that is known better than the txn says.
+    pub fn of(txn: &Txn, applied: &Applied, refused: Option<ErrorCode>) -> WriteReply {
         let closes = matches!(txn, Txn::CloseSession { .. });
+        let is_moved = match txn {
+            Txn::Multi(parts) => parts.iter().any(is_moved),
+            txn => is_moved(txn),
+        };
         let err = match txn {
-            Txn::Error { code } => ErrorCode::from_number(*code).unwrap_or(ErrorCode::SystemError),
+            Txn::Error { code } => {
+                let said = || ErrorCode::from_number(*code).unwrap_or(ErrorCode::SystemError);
+                refused.unwrap_or_else(said)
+            }
             // A failed multi says so in its parts only.
             Txn::Multi(_) => ErrorCode::Ok,
             _ => applied.err,
         };
-        WriteReply { err, closes }
+        WriteReply { err, closes, is_moved }
     }
+}
+
+fn is_moved(txn: &Txn) -> bool {
+    matches!(txn, Txn::Error { code } if *code == ErrorCode::SessionMoved.number())
 }
 
 /// Writes the body of the reply to a write that succeeded (or to any multi).

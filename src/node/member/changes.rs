@@ -216,10 +216,11 @@ impl Node {
         }
         self.keep_config(&config, ConfigPlace::Active, out);
         let Some(member) = self.member.as_deref_mut() else { return };
-        if matches!(member.role, Role::Looking) {
+        if matches!(member.role, Role::Looking(_)) {
             // What was said and decided under the old one is void.
             member.told.clear();
             log::info!("restarting leader election");
+            self.end_read_only(out);
             self.look_for_leader();
         }
     }
@@ -229,8 +230,8 @@ impl Node {
         let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
         let zxid = Zxid(member.ensemble.current.version);
-        member.role = Role::Looking;
         member.looking_since = now;
+        member.begin_looking();
         self.with_election(|election, _, out| election.designate(leader, zxid, out));
     }
 }

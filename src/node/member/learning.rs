@@ -412,7 +412,7 @@ impl Node {
         if let Some(Left::History(tail)) = left {
             member.tail = tail;
         }
-        member.role = Role::Looking;
+        member.look();
     }
 
     fn end_learning(&mut self, out: &mut Effects) -> Option<Left> {
@@ -505,10 +505,13 @@ impl Node {
         let Some(member) = self.member.as_deref_mut() else { return };
         let Role::Learning(learner) = &mut member.role else { return };
         let Some(link) = learner.link else { return };
+        let locals = &member.locals;
         let since: Instant = std::mem::replace(&mut learner.told_touches, now);
         let gone = std::mem::take(&mut learner.gone);
         let behind = learner.observers.as_mut().map(|observers| observers.take_touches());
         let alive = self.conns.iter().filter(|conn| conn.is_heard_since(since));
+        // The leader would only wonder who they are.
+        let alive = alive.filter(|conn| !locals.has(conn.session));
         let touch = |conn: &super::super::conns::Conn| Touch {
             session: conn.session,
             timeout_ms: conn.timeout_ms,

@@ -12,11 +12,13 @@ mod leading;
 mod learner;
 mod learning;
 mod links;
+mod locals;
 mod masters;
 mod measures;
 mod observers;
 #[cfg(test)]
 mod observing_tests;
+mod read_only;
 #[cfg(test)]
 mod reconfig_tests;
 mod requests;
@@ -45,8 +47,10 @@ use leader::Leader;
 use leading::has_no_zxid;
 use learner::Learner;
 use links::{DialFor, Use};
+use locals::Locals;
 use masters::Masters;
 use measures::Stand;
+use read_only::ReadOnly;
 pub(super) use requests::Wanted;
 use settings::{MemberSettings, on_disk, replay_until};
 
@@ -58,6 +62,8 @@ pub enum Mode {
     Leader,
     Follower,
     Observer,
+    /// Nobody leads, and clients that only read are served.
+    ReadOnly,
 }
 
 pub(super) struct Member {
@@ -102,6 +108,7 @@ pub(super) struct Member {
     /// not.
     told_stand: Stand,
     unavailable_since: Instant,
+    locals: Locals,
     /// How often the chore thread was asked to rebuild and has not answered: the last one counts.
     rebuilding: u32,
 }
@@ -118,7 +125,7 @@ enum Role {
     Resting {
         until: Instant,
     },
-    Looking,
+    Looking(ReadOnly),
     Leading(Box<Leader>),
     Learning(Box<Learner>),
 }
@@ -141,6 +148,12 @@ impl Member {
         }
     }
 
+    /// It has no role, and votes until it has one.
+    fn begin_looking(&mut self) {
+        let (grace_ms, is_lost) = (self.settings.read_only_grace_ms, self.is_lost);
+        self.role = Role::Looking(ReadOnly::of(grace_ms, is_lost, self.looking_since));
+    }
+
     fn leader(&mut self) -> Option<&mut Leader> {
         match &mut self.role {
             Role::Leading(leader) => Some(leader),
@@ -155,9 +168,13 @@ impl Member {
         }
     }
 
-    /// Whether clients are served: where its operator wants it, a leader leaves them to others.
+    /// Whether clients are served, if only those who read. Where its operator wants it, a leader
+    /// leaves them to others.
     pub fn serves_clients(&self) -> bool {
-        self.is_established() && (self.settings.leader_serves || !self.leads())
+        match &self.role {
+            Role::Looking(read_only) => *read_only == ReadOnly::Serving,
+            _ => self.is_established() && (self.settings.leader_serves || !self.leads()),
+        }
     }
 
     /// Whether a quorum stands behind what this server does.
@@ -194,7 +211,7 @@ impl Member {
             Role::Settling { .. } => storage.is_idle() && !self.gave_up_image,
             Role::Learning(learner) => learner.has_more || learner.could_read_on(),
             Role::Leading(leader) => leader.has_more,
-            Role::AwaitRebuilt | Role::Resting { .. } | Role::Looking => false,
+            Role::AwaitRebuilt | Role::Resting { .. } | Role::Looking(_) => false,
         }
     }
 
@@ -203,7 +220,8 @@ impl Member {
             Role::Leading(leader) => leader.leadership.next_timeout(),
             Role::Learning(learner) => Some(learner.next_timeout()),
             Role::Resting { until } => Some(*until),
-            _ => None,
+            Role::Looking(read_only) => read_only.next_timeout(),
+            Role::Settling { .. } | Role::AwaitRebuilt => None,
         };
         [self.mesh.next_timeout(), self.election.next_timeout(), role].into_iter().flatten().min()
     }
@@ -220,6 +238,7 @@ impl Member {
 
     pub fn mode(&self) -> Mode {
         match &self.role {
+            Role::Looking(ReadOnly::Serving) => Mode::ReadOnly,
             _ if !self.serves_clients() => Mode::Looking,
             Role::Leading(_) => Mode::Leader,
             _ if self.settings.learner.role == Kind::Observer => Mode::Observer,
@@ -231,6 +250,7 @@ impl Member {
     pub fn check(&self) {
         self.mesh.check();
         self.election.check();
+        self.locals.sessions.check_invariants();
         self.tail.check();
         assert!(self.meant.is_empty() && self.told.is_empty(), "what was wanted is done");
         match &self.role {
@@ -257,7 +277,8 @@ impl Member {
         match &self.role {
             Role::Leading(leader) => leader.leadership.is_established(),
             Role::Learning(learner) => learner.role.is_established() && learner.ready.is_none(),
-            _ => false,
+            Role::Looking(read_only) => *read_only == ReadOnly::Serving,
+            Role::Settling { .. } | Role::AwaitRebuilt => false,
         }
     }
 }
@@ -304,6 +325,7 @@ impl Node {
         self.carry_out(out);
         self.run_leader_timer(out);
         self.run_learner_timer(out);
+        self.run_read_only_timer();
         self.settle(out);
         self.end_rest();
         self.carry_out(out);
@@ -388,8 +410,7 @@ impl Node {
 
     /// A role is over: clients go, and with them all that waits for it.
     fn leave_role(&mut self, rebuilds: bool, out: &mut Effects) {
-        let clients: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).collect();
-        clients.into_iter().for_each(|conn| self.close(conn, false, out));
+        self.part_with_clients(out);
         self.inbox.clear();
         self.left_writes.clear();
         self.returned.clear();

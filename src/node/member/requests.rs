@@ -92,12 +92,14 @@ impl Node {
     }
 
     fn propose_forwarded(&mut self, asked: &Asked, request: &Request<'_>) {
-        let session_ok = self.sessions.check(asked.session, Owner::Learner(asked.link));
+        let owner = Owner::Learner(asked.link);
+        let (session_ok, ephemeral_ok) = self.judge_forwarded(asked.session, owner);
         let who = Requester {
             session: asked.session,
             cxid: asked.cxid,
             ids: &asked.ids,
             session_ok,
+            ephemeral_ok,
             from_server: matches!(request, Request::CreateSession { .. }),
         };
         self.propose_as(&who, Origin::Elsewhere, request);
@@ -143,7 +145,7 @@ impl Node {
                 let session = self.conns.peek(*conn).map_or(SessionId::NONE, |c| c.session);
                 (session, xid.0, Some(*conn))
             }
-            Origin::NewSession { session, .. } => (*session, 0, None),
+            Origin::NewSession { session, .. } | Origin::Upgrade { session } => (*session, 0, None),
             Origin::Expiry { .. }
             | Origin::Reaper
             | Origin::Elsewhere
@@ -238,6 +240,9 @@ impl Node {
 
     /// A client has gone: what it was heard of counts for the next ping all the same.
     pub(in super::super) fn note_gone(&mut self, touch: Touch) {
+        if self.is_local(touch.session) {
+            return;
+        }
         let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) else {
             return;
         };

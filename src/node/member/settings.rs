@@ -14,12 +14,15 @@ use crate::peering::{HostPort, InitialForm};
 use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Ring, Tail};
 
 use super::super::Start;
+use super::locals::Locals;
 use super::masters::Masters;
 use super::measures::Stand;
-use super::{Member, Role, dialable};
+use super::{Member, Role, dialable, read_only};
 
 pub(super) struct MemberSettings {
     pub me: ServerId,
+    /// How long it looks for a leader before it serves who only reads; nobody without it.
+    pub read_only_grace_ms: Option<u64>,
     /// How long a dial on the election port may take.
     pub dial_ms: u64,
     pub leader: LeaderSettings,
@@ -78,6 +81,7 @@ impl MemberSettings {
         let bound = usize::try_from(observing.master_bytes).unwrap_or(usize::MAX);
         MemberSettings {
             me,
+            read_only_grace_ms: read_only::grace_ms(config, tick_ms),
             dial_ms: keys.elections.dial_timeout_ms,
             leader,
             learner,
@@ -125,6 +129,7 @@ impl Member {
         let tail = Tail::new(applied, std::mem::take(&mut start.tail), replay_until(start));
         let zxid = if start.is_lost { Zxid::NONE } else { tail.logged() };
         let standing = Standing { zxid, peer_epoch: start.current_epoch };
+        let locals = Locals::new(config, me, settings.leader.tick_ms, now);
         let voting = ElectionSettings {
             me,
             observer: settings.learner.role == Kind::Observer,
@@ -160,6 +165,7 @@ impl Member {
             looking_since: now,
             told_stand: Stand::LOOKING,
             unavailable_since: now,
+            locals,
             rebuilding: 0,
         }))
     }

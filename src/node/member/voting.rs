@@ -108,8 +108,8 @@ impl Node {
             "LOOKING. New election. My id = {}, proposed zxid=0x{zxid:x}",
             member.settings.me.0
         );
-        member.role = Role::Looking;
         member.looking_since = now;
+        member.begin_looking();
         self.metrics.looking_count.one();
         self.with_election(|election, now, out| election.start(now, standing, out));
     }
@@ -117,7 +117,7 @@ impl Node {
     fn take_role(&mut self, outcome: Outcome, out: &mut Effects) {
         let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
-        assert!(matches!(member.role, Role::Looking), "an election begins without a role");
+        assert!(matches!(member.role, Role::Looking(_)), "an election begins without a role");
         let took_ms = now.ms_since(member.looking_since);
         self.metrics.election_time.observe(took_ms);
         let (role, leader) = (outcome.role, outcome.vote.leader);
@@ -132,6 +132,7 @@ impl Node {
             outcome.vote.zxid,
             outcome.vote.election_epoch
         );
+        self.end_read_only(out);
         if role == PeerState::Leading {
             self.begin_leading(out);
             // Its port is open, and who has come there already is taken up.
@@ -147,7 +148,7 @@ impl Node {
         let Some(member) = self.member.as_deref_mut() else { return };
         match member.role {
             Role::Learning(_) => self.leave_unjoined(out),
-            Role::Looking => {}
+            Role::Looking(_) => {}
             _ => unreachable!("who leads has said so at once"),
         }
     }

@@ -22,13 +22,20 @@ pub struct Caller {
     pub session: SessionId,
     pub ids: Identities,
     pub session_ok: Result<(), ErrorCode>,
+    pub ephemeral_ok: Result<(), ErrorCode>,
     pub from_server: bool,
 }
 
 impl Caller {
     pub fn new(session: i64) -> Caller {
         let ids = Identities::of_peer("127.0.0.1".parse().expect("an address"));
-        Caller { session: SessionId(session), ids, session_ok: Ok(()), from_server: false }
+        Caller {
+            session: SessionId(session),
+            ids,
+            session_ok: Ok(()),
+            ephemeral_ok: Ok(()),
+            from_server: false,
+        }
     }
 
     pub fn server() -> Caller {
@@ -73,6 +80,7 @@ impl Bench {
             cxid: 7,
             ids: &caller.ids,
             session_ok: caller.session_ok,
+            ephemeral_ok: caller.session_ok.and(caller.ephemeral_ok),
             from_server: caller.from_server,
         };
         let (zxid, time) = (self.zxid, self.time());

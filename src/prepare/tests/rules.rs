@@ -136,6 +136,21 @@ fn the_session_is_asked_in_its_place() {
 }
 
 #[test]
+fn a_session_that_may_own_no_node_does_everything_else() {
+    let mut bench = Bench::new(|_| {});
+    let refused = Err(ErrorCode::EphemeralOnLocalSession);
+    let local = Caller { ephemeral_ok: refused, ..Caller::new(1) };
+    assert_eq!(bench.run(&local, &create("/a", 9)), -8, "flags come first");
+    assert_eq!(bench.run(&local, &create("no slash", 1)), -120, "and paths after it");
+    assert_eq!(bench.run(&local, &create("/a", 3)), -120);
+    assert_eq!(bench.run(&local, &create("/a", 2)), 0);
+    assert_eq!(bench.run(&local, &set("/a0000000000", b"", -1)), 0);
+    let op = |path: &'static str, flags| MultiOp::Create(make(path, flags));
+    assert_eq!(bench.run(&local, &Request::Multi(vec![op("/b", 0), op("/c", 1)])), -120);
+    assert_eq!(bench.run(&local, &Request::Multi(vec![op("/b", 0), op("/c", 0)])), 0);
+}
+
+#[test]
 fn roots_and_system_nodes_are_guarded() {
     let (mut bench, me) = (Bench::new(|_| {}), Caller::new(1));
     assert_eq!(bench.run(&me, &create("/", 0)), -110);

@@ -136,7 +136,7 @@ impl Cluster {
             network: Network::new(plan.seed, settings, nodes),
             names: Names::new(),
             store: Store::default(),
-            record: Record::new(members, plan.voters),
+            record: Record::new(plan),
         };
         for node in 0..nodes {
             let ahead_ms = plan.ahead_ms.get(node).copied().unwrap_or(0);

@@ -177,6 +177,10 @@ pub struct Plan {
     pub give_up_ms: u64,
     /// What a process reads at most from one connection in one turn.
     pub read_bytes: usize,
+    /// Sessions are their servers' alone up to their first ephemeral.
+    pub local_sessions: bool,
+    /// Members without a leader serve who only reads.
+    pub read_only: bool,
     /// By how much the members' clocks are apart, and when each starts.
     pub ahead_ms: Vec<u64>,
     pub start_ms: Vec<u64>,
@@ -195,6 +199,7 @@ const PART_PARTITION: u64 = 43;
 const PART_CORE: u64 = 44;
 const PART_BLOW: u64 = 45;
 const PART_LEADER: u64 = 46;
+const PART_SESSIONS: u64 = 47;
 
 impl Plan {
     /// Voters, some clients that ask for nothing, and nothing that goes wrong.
@@ -219,6 +224,8 @@ impl Plan {
             accept_queue: 50,
             give_up_ms: 20_000,
             read_bytes: 1 << 16,
+            local_sessions: false,
+            read_only: false,
             ahead_ms: vec![0; voters],
             start_ms: vec![0; voters],
             bursts: Vec::new(),
@@ -232,6 +239,9 @@ impl Plan {
         let rng = &mut stream(seed, PART_SHAPE, 0);
         let voters = pick(rng, &[3, 3, 3, 5]) as usize;
         let mut plan = shape(seed, rng, voters);
+        let kinds = &mut stream(seed, PART_SESSIONS, 0);
+        plan.local_sessions = kinds.below(4) == 0;
+        plan.read_only = kinds.below(3) == 0;
         plan.calm_ms = 12_000 + rng.below(14_000);
         plan.bursts = bursts(&plan, rng);
         plan.faults = faults(&plan, rng);
@@ -448,7 +458,7 @@ impl fmt::Debug for Plan {
         let Plan { seed, voters, observers, clients, tick_ms, init_ticks, sync_ticks, .. } = self;
         let Plan { session_ms, snap_count, hold_back, pre_alloc_kib, sync_us, .. } = self;
         let Plan { least_us, spread_us, capacity, accept_queue, give_up_ms, .. } = self;
-        let Plan { read_bytes, calm_ms, followers_feed, .. } = self;
+        let Plan { read_bytes, calm_ms, followers_feed, local_sessions, read_only, .. } = self;
         writeln!(f, "Plan {{")?;
         writeln!(f, "    seed: {seed}, voters: {voters}, observers: {observers},")?;
         writeln!(f, "    followers_feed: {followers_feed},")?;
@@ -459,6 +469,7 @@ impl fmt::Debug for Plan {
         writeln!(f, "    least_us: {least_us}, spread_us: {spread_us}, capacity: {capacity},")?;
         writeln!(f, "    accept_queue: {accept_queue}, give_up_ms: {give_up_ms},")?;
         writeln!(f, "    read_bytes: {read_bytes}, calm_ms: {calm_ms},")?;
+        writeln!(f, "    local_sessions: {local_sessions}, read_only: {read_only},")?;
         writeln!(f, "    ahead_ms: vec!{:?},", self.ahead_ms)?;
         writeln!(f, "    start_ms: vec!{:?},", self.start_ms)?;
         writeln!(f, "    core: vec!{:?},", self.core)?;

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zkd::disk::Recovered;
 use zkd::history::{EpochFile, Frame, StorageCommand, frame};
-use zkd::node::{Effect, Node};
+use zkd::node::{Effect, Node, NodeMode};
 use zkd::peering::{Notification, PacketKind, PeerState};
 use zkd::proto::{Entry, Txn};
 
+use super::plan::Plan;
 use super::setup::server_id;
 use super::tap::Word;
 use crate::model::Model;
@@ -47,6 +48,10 @@ pub struct Record {
     members: Vec<Kept>,
     /// Those who come first vote.
     voters: usize,
+    /// Sessions may end without a txn.
+    has_local_sessions: bool,
+    /// Members without a leader show all that they have logged.
+    shows_logs: bool,
     /// Found where nobody could be told at once.
     found: Option<Violation>,
     /// The end of what happened, one line each.
@@ -54,9 +59,14 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(members: usize, voters: usize) -> Record {
-        let members = (0..members).map(|_| Kept::default()).collect();
-        Record { members, voters, ..Record::default() }
+    pub fn new(plan: &Plan) -> Record {
+        Record {
+            members: (0..plan.members()).map(|_| Kept::default()).collect(),
+            voters: plan.voters,
+            has_local_sessions: plan.local_sessions,
+            shows_logs: plan.read_only,
+            ..Record::default()
+        }
     }
 
     pub fn count(&mut self, what: &'static str) {
@@ -222,6 +232,14 @@ impl Record {
 
     /// What the member's state is after a turn.
     pub fn on_turn(&mut self, member: usize, node: &Node) -> Result<(), Violation> {
+        let is_established = !matches!(node.mode(), NodeMode::Looking | NodeMode::ReadOnly);
+        if node.mode() == NodeMode::ReadOnly {
+            self.count("turns of read-only members");
+        }
+        if self.shows_logs && !is_established {
+            // A leader will have it cut to what was committed.
+            return self.verdict();
+        }
         let view = node.view();
         let applied = view.applied.0;
         if applied != self.members[member].applied {
@@ -428,6 +446,10 @@ impl Oracle for Record {
         }
         self.acknowledged = self.acknowledged.max(zxid);
         Ok(())
+    }
+
+    fn has_local_sessions(&self) -> bool {
+        self.has_local_sessions
     }
 
     fn count(&mut self, what: &'static str) {

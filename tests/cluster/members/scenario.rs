@@ -153,3 +153,39 @@ fn a_disk_that_hangs_costs_one_server_its_place_only() {
         green(&plan);
     }
 }
+
+/// Sessions that are their servers' alone until they want an ephemeral; those that are not yet are
+/// lost with their servers, and nothing else is.
+#[test]
+fn sessions_of_one_server_alone_become_the_ensembles() {
+    let ephemeral = |n: u64| Op::Create { path: (n % 8) as u8, mode: 1 };
+    let mut plan = busy(3, 9000);
+    plan.local_sessions = true;
+    plan.clients = 4;
+    for n in 1..40 {
+        let client = 2 + n as usize % 2;
+        let farewell = if n % 4 == 0 { vec![Op::CloseSession] } else { Vec::new() };
+        let ops = [vec![create(8), ephemeral(n)], farewell].concat();
+        plan.bursts.push(burst(200 * n, client, ops));
+    }
+    plan.bursts.sort_by_key(|burst| burst.at_ms);
+    let kill = |n: u64| timed(2500 * n, Fault::KillLeader { power: false, ms: 500 });
+    plan.faults = (1..4).map(kill).collect();
+    let outcome = green(&plan);
+    assert!(outcome.counters["farewells"] > 3, "{:?}", outcome.counters);
+    assert!(outcome.counters["sessions refused"] > 0, "{:?}", outcome.counters);
+    assert!(outcome.counters["sessions re-opened"] > 0, "{:?}", outcome.counters);
+}
+
+/// A member that was cut off has shown what nobody else has: it is rebuilt without that.
+#[test]
+fn what_a_read_only_member_has_shown_is_cut() {
+    for member in 0..3 {
+        let mut plan = busy(3, 10_000);
+        plan.read_only = true;
+        let fault = Fault::Partition { side: vec![member], both_ways: true, ms: 6000 };
+        plan.faults = vec![timed(1500, fault)];
+        let outcome = green(&plan);
+        assert!(outcome.counters["turns of read-only members"] > 0, "{:?}", outcome.counters);
+    }
+}

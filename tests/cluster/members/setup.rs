@@ -47,6 +47,9 @@ pub fn config(plan: &Plan, place: usize) -> Config {
     config.ensemble.sync_limit_ticks = plan.sync_ticks as i32;
     config.ensemble.commit_log_count = plan.hold_back as i32;
     config.ensemble.observing.master_port = plan.followers_feed.then_some(OBSERVERS_PORT);
+    config.ensemble.local_sessions = plan.local_sessions;
+    config.ensemble.local_session_upgrades = true;
+    config.admin.read_only_mode = plan.read_only;
     let active = membership(plan);
     config.ensemble.member = Some(MemberConfig::for_tests(server_id(place), active));
     config

@@ -28,6 +28,10 @@ pub trait Oracle {
     fn model_at(&self, zxid: i64) -> Option<&Model>;
     /// A write of this session was acknowledged at this zxid.
     fn on_acknowledged(&mut self, zxid: i64, session: i64, cxid: i32) -> Result<(), Violation>;
+    /// A session may be its server's alone, and end without a txn.
+    fn has_local_sessions(&self) -> bool {
+        false
+    }
     fn count(&mut self, what: &'static str);
 }
 
@@ -199,14 +203,20 @@ impl Client {
             }
             Op::Children { .. } | Op::Sync => {}
             op => {
+                let is_farewell = *op == Op::CloseSession && header.err == 0;
+                if is_farewell && oracle.has_local_sessions() {
+                    oracle.count("farewells");
+                    (self.session, self.is_over) = (0, true);
+                    self.outstanding.clear();
+                    return Ok(());
+                }
                 // Errors of a write are txns too; only a body that cannot be read has none.
                 if header.err != ErrorCode::MarshallingError.number() {
                     oracle.on_acknowledged(zxid, session, request.xid)?;
                     oracle.count("writes acknowledged");
                 }
-                if *op == Op::CloseSession && header.err == 0 {
-                    self.session = 0;
-                    self.is_over = true;
+                if is_farewell {
+                    (self.session, self.is_over) = (0, true);
                     self.outstanding.clear();
                 }
             }

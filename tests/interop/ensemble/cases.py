@@ -14,7 +14,9 @@ import leader_serves
 import observer_masters
 import observers
 import reconfig
+import readonly
 import rolling
+import sessions
 import syncs
 
 
@@ -167,9 +169,36 @@ def all_reconfigs():
         )
 
 
+def all_sessions():
+    """1 follows, 2 leads, 3 observes; Apache alone is what the others are held against."""
+    plays = {
+        "local": (sessions.stays_local, sessions.LOCAL),
+        "upgraded": (sessions.is_upgraded, sessions.UPGRADED), "moved": (sessions.moves, ()),
+    }
+    for name, (play, settings) in plays.items():
+        for letters in ("jjj", "zzz", "jzj", "zjz"):
+            yield Case(
+                f"sessions/{name}/{letters}/{letters[1]}-leads", f"sessions-{name}", letters,
+                play, tuple(settings), 3,
+            )
+
+
+def all_read_only():
+    """1 is left alone."""
+    plays = {"sessions": (readonly.serves_local, readonly.LOCAL),
+             "no-sessions": (readonly.serves, readonly.SETTINGS)}
+    for name, (play, settings) in plays.items():
+        for letters in ("jjj", "zzz", "zjj"):
+            yield Case(
+                f"read-only/{name}/{letters}/{letters[0]}-is-alone", "read-only", letters, play,
+                tuple(settings),
+            )
+
+
 CASES = [
     *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_observer_masters(),
     *all_serving(), *all_kills(), *all_five(), *all_rolling(), *all_alone(), *all_reconfigs(),
+    *all_sessions(), *all_read_only(),
 ]
 
 

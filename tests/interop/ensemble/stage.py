@@ -66,7 +66,7 @@ class Stage:
     def __init__(self, folder, letters, observer=0, settings=(), binary="", leader=2):
         words = [*SETTINGS, *settings]
         specs = [spec(letter, n, words, n == observer) for n, letter in enumerate(letters, 1)]
-        self.folder = folder
+        self.folder, self.settings = folder, list(settings)
         where = os.path.join(folder, "members")
         self.all = ensemble.Ensemble.create(where, specs, [], binary, True)
         self.history, self.watchers = History(), Watchers()
