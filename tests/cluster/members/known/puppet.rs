@@ -175,11 +175,6 @@ impl Stage {
         }
     }
 
-    pub fn hang_up(&mut self, line: Line) {
-        let world = &mut self.cluster.world;
-        world.network.close(&mut world.clock, line.socket);
-    }
-
     fn listen(&mut self, place: usize, port: u16) {
         self.cluster.world.network.listen(place, port);
     }
