@@ -29,8 +29,6 @@ pub enum Breakage {
     CutsNothing,
     /// One txn more goes than should.
     CutsOneMore,
-    /// Snapshots above a cut stay.
-    SnapshotsStay,
     /// What follows a cut is written where the log ended before it.
     AppendsAtOldPlace,
     /// Images have their names before they are on disk.
@@ -58,7 +56,7 @@ pub enum Breakage {
 }
 
 impl Breakage {
-    const ALL: [Breakage; 24] = {
+    const ALL: [Breakage; 23] = {
         use Breakage::*;
         [
             NoSync,
@@ -72,7 +70,6 @@ impl Breakage {
             ErrorsSwallowed,
             CutsNothing,
             CutsOneMore,
-            SnapshotsStay,
             AppendsAtOldPlace,
             ImageNotSynced,
             RefusesNewerTxns,

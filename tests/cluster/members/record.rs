@@ -72,8 +72,8 @@ pub struct Record {
     members: Vec<Kept>,
     /// Kept for scripts only.
     pub deeds: Option<Vec<(usize, Deed)>>,
-    /// Those who come first vote.
-    voters: usize,
+    /// Those who come first vote; none where it is not known who does.
+    pub voters: usize,
     /// Found where nobody could be told at once.
     found: Option<Violation>,
     /// The end of what happened, one line each.
@@ -419,7 +419,7 @@ impl Record {
         self.count("elections");
         let voters = &self.members[..self.voters];
         let there = voters.iter().filter(|kept| kept.current >= i64::from(epoch)).count();
-        if 2 * there <= self.voters {
+        if 2 * there <= self.voters && self.voters > 0 {
             self.find(format!("positions: {member} serves in {epoch}, which {there} have on disk"));
         }
     }

@@ -192,12 +192,6 @@ impl Threads {
                 let (ticket, zxid) = (*ticket, Zxid(zxid.0 - 1));
                 log.execute(&StorageCommand::Truncate { ticket, zxid }, &mut self.said)
             }
-            (Breakage::SnapshotsStay, StorageCommand::Truncate { .. }) => {
-                self.files.borrow_mut().keeps_snapshots = true;
-                let done = log.execute(command, &mut self.said);
-                self.files.borrow_mut().keeps_snapshots = false;
-                done
-            }
             (Breakage::AppendsAtOldPlace, StorageCommand::Truncate { .. }) => {
                 let disk = SimDisk::new(&self.files);
                 let mut other = LogWriter::new(disk, &self.settings, Zxid::ZERO);

@@ -69,8 +69,6 @@ pub struct Files {
     pub ignores_cut: bool,
     /// After a power cut the torn record at the newest log's end has a checksum that fits.
     pub mends_torn_tails: bool,
-    /// Snapshots are not removed.
-    pub keeps_snapshots: bool,
     /// What is known to be synced is forgotten.
     pub hides_marks: bool,
     pub clock_ns: u64,
@@ -98,7 +96,6 @@ impl Files {
             ignores_draft_sync: false,
             ignores_cut: false,
             mends_torn_tails: false,
-            keeps_snapshots: false,
             hides_marks: false,
             clock_ns: 0,
             sync_ns: 100_000,
@@ -467,10 +464,6 @@ impl Disk for SimDisk {
         self.change(|files| {
             if !files.live.contains_key(path) {
                 return Err(io::ErrorKind::NotFound.into());
-            }
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if files.keeps_snapshots && name.starts_with("snapshot.") {
-                return Ok(());
             }
             files.log_dir_op(path, DirOp::Unlink(path.to_path_buf()));
             Ok(())

@@ -225,10 +225,8 @@ fn zk_962_who_joins_among_writes_is_coherent() {
             stage.write(2, &[create(0), create(1)])?;
             let mark = stage.mark();
             stage.start(&[0])?;
-            for n in 0..40 {
-                stage.ask(2, &[set(n % 2), create(2 + n % 6)]);
-                stage.pass(1)?;
-            }
+            let ops = |n: u64| vec![set(n as u8 % 2), create(2 + n as u8 % 6)];
+            stage.write_until(2, ops, |stage| stage.says(mark, (2, 0), PacketKind::UpToDate))?;
             stage.has("it is brought up among them", {
                 stage.says(mark, (2, 0), PacketKind::Diff)
                     && stage.says(mark, (2, 0), PacketKind::Commit)

@@ -121,10 +121,7 @@ fn under_load(asked: fn(u64) -> Vec<Op>) {
             }
             let mark = stage.mark();
             stage.start(&[0])?;
-            for n in 6..40 {
-                stage.ask(2, &asked(n));
-                stage.pass(2)?;
-            }
+            stage.write_until(2, asked, |stage| stage.says(mark, (2, 0), PacketKind::UpToDate))?;
             stage.until("it was sent an image", |stage| {
                 stage.says(mark, (2, 0), PacketKind::Snap)
             })?;

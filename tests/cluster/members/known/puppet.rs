@@ -117,7 +117,10 @@ impl Stage {
         self.hears(&mut line, PacketKind::LeaderInfo)?;
         let (mut data, mut bytes) = (Vec::new(), Vec::new());
         AckEpoch { current_epoch: Some(0) }.write(&mut data);
-        write_packet(PacketKind::AckEpoch, Zxid::ZERO, Some(&data), &mut bytes);
+        // It has all that the leader has.
+        let node = self.cluster.machines[leader].node().ok_or("trigger: the leader is up")?;
+        let last = node.view().progress.logged;
+        write_packet(PacketKind::AckEpoch, last, Some(&data), &mut bytes);
         self.put(line.socket, &bytes);
         Ok(line)
     }

@@ -29,6 +29,9 @@ const LONG_MS: u64 = 30_000;
 
 const TAIL_LINES: usize = 60;
 
+/// How often writes are asked for once more.
+const TRIES: u32 = 4;
+
 pub struct Stage {
     pub cluster: Cluster,
     severed: Vec<(usize, usize)>,
@@ -189,19 +192,43 @@ impl Stage {
         self.cluster.wake(client);
     }
 
-    /// Writes that it acknowledges before this goes on.
+    /// Writes that it acknowledges before this goes on. What was under way on a connection that
+    /// broke is asked again.
     pub fn write(&mut self, member: usize, ops: &[Op]) -> Played {
         let client = self.cluster.plan.clients + member;
-        let wanted = self.count("writes acknowledged") + ops.len() as u64;
-        self.ask(member, ops);
-        self.comes("what was written is acknowledged", |stage| {
-            stage.cluster.agents[client].is_idle()
-        })?;
-        let acknowledged = self.count("writes acknowledged");
-        if acknowledged >= wanted { Ok(()) } else { Err("liveness: a write was lost".to_owned()) }
+        for _ in 0..TRIES {
+            let wanted = self.count("writes acknowledged") + ops.len() as u64;
+            self.ask(member, ops);
+            self.comes("what was written is acknowledged", |stage| {
+                stage.cluster.agents[client].is_idle()
+            })?;
+            if self.count("writes acknowledged") >= wanted {
+                return Ok(());
+            }
+        }
+        Err("liveness: writes are lost again and again".to_owned())
     }
 
-    /// The next members' clients of these die without a word: their sessions will expire.
+    /// It is asked all the time until it is so, and a while longer.
+    pub fn write_until(
+        &mut self,
+        member: usize,
+        ops: impl Fn(u64) -> Vec<Op>,
+        is_so: impl Fn(&Stage) -> bool,
+    ) -> Played {
+        let mut more = 20;
+        for n in 0..LONG_MS {
+            more -= u64::from(is_so(self));
+            if more == 0 {
+                return Ok(());
+            }
+            self.ask(member, &ops(n));
+            self.pass(1)?;
+        }
+        Err("liveness: it does not come to an end among writes".to_owned())
+    }
+
+    /// The client that knows this member alone dies without a word: its session will expire.
     pub fn client_dies(&mut self, member: usize) {
         let client = self.cluster.plan.clients + member;
         let node = self.cluster.plan.members() + client;
