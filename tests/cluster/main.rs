@@ -11,7 +11,7 @@ mod hand;
 mod members;
 mod model;
 mod plan;
-
+mod register;
 mod scenario;
 mod shrink;
 mod simulation;

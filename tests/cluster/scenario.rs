@@ -17,6 +17,14 @@ fn plan(steps: Vec<Step>, strikes: Vec<Strike>) -> Plan {
     }
 }
 
+/// The mistake that this process was asked to make.
+fn asked() -> Breakage {
+    match std::env::var("ZKD_BREAKAGE").as_deref() {
+        Ok("RenameBeforeSync") => Breakage::RenameBeforeSync,
+        _ => Breakage::None,
+    }
+}
+
 fn create(path: u8) -> Op {
     Op::Create { path, mode: 0 }
 }
@@ -34,7 +42,7 @@ fn a_client_creates_sets_and_gets_durably() {
         Step::Burst { client: 1, ops: vec![Op::Set { path: 0, bytes: 10, version: 1 }] },
         Step::Storage,
     ];
-    let outcome = run(&plan(steps, vec![]), Breakage::None);
+    let outcome = run(&plan(steps, vec![]), asked());
     assert_eq!(outcome.violation, None);
     assert!(outcome.counters["events"] >= 1, "the watcher was told: {:?}", outcome.counters);
 }
@@ -51,7 +59,7 @@ fn power_may_fail_at_every_disk_call() {
             steps.push(Step::Storage);
         }
         let strikes = vec![Strike { call, fault: Fault::PowerCut }];
-        let outcome = run(&plan(steps, strikes), Breakage::None);
+        let outcome = run(&plan(steps, strikes), asked());
         assert_eq!(outcome.violation, None, "power cut at call {call}");
     }
 }
@@ -65,7 +73,7 @@ fn an_error_of_the_log_disk_stops_the_server() {
             .flat_map(|path| [Step::Burst { client: 0, ops: vec![create(path)] }, Step::Storage])
             .collect();
         let fault = Fault::Error(std::io::ErrorKind::Other);
-        let outcome = run(&plan(steps, vec![Strike { call, fault }]), Breakage::None);
+        let outcome = run(&plan(steps, vec![Strike { call, fault }]), asked());
         assert_eq!(outcome.violation, None, "error at call {call}");
         stopped += outcome.counters.get("stopped by errors").copied().unwrap_or(0);
     }
@@ -84,5 +92,5 @@ fn a_close_spares_a_node_that_another_made_again() {
         Step::Burst { client: 0, ops: vec![Op::CloseSession] },
         Step::Storage,
     ];
-    assert_eq!(run(&plan(steps, vec![]), Breakage::None).violation, None);
+    assert_eq!(run(&plan(steps, vec![]), asked()).violation, None);
 }

@@ -312,8 +312,20 @@ impl<'a> Run<'a> {
             Fault::Error(_) => "stopped by errors",
         });
         self.machine.stop(fault);
+        self.keep_files();
         self.clients.iter_mut().for_each(Client::on_disconnected);
         self.start()
+    }
+
+    /// For others to look at: what a crash has left, and what was acknowledged before it.
+    fn keep_files(&self) {
+        let Some(folder) = std::env::var_os("ZKD_SIM_FILES") else { return };
+        let calls = self.machine.files.borrow().calls;
+        let folder = std::path::Path::new(&folder).join(format!("call-{calls}"));
+        let kept = self.machine.files.borrow().copy_to(&folder);
+        let said = format!("{}\n", self.history.acknowledged);
+        let kept = kept.and_then(|()| std::fs::write(folder.join("acknowledged"), said));
+        kept.expect("there is room for what is to be looked at");
     }
 
     /// Nothing strikes any more: everything asked is answered, and the state is the model's.

@@ -219,6 +219,57 @@ fn what_a_lone_server_without_a_database_acknowledged_survives_its_restart() {
     assert!(machine.node().expect("up").state().find("/a").is_some());
 }
 
+/// ZK-2249: whatever is larger than the steps in which a log grows is padded like anything else,
+/// and read back.
+#[test]
+fn zk_2249_a_record_larger_than_the_padding_is_read_back() {
+    const STEP: usize = 4096;
+    let mut settings = StorageSettings::new("/data");
+    settings.preallocate_bytes = STEP as u64;
+    let mut machine = Machine::new(1, Config::for_tests(), settings, Breakage::None);
+    machine.start().expect("an empty disk");
+    machine.turn();
+    let link = open(&mut machine);
+    let sizes = [1, STEP - 200, STEP - 1, STEP, STEP + 1, 3 * STEP, 100_000, 10];
+    for (n, bytes) in sizes.iter().enumerate() {
+        let (path, data) = (format!("/a{n}"), vec![7; *bytes]);
+        send(&mut machine, link, n as i32 + 1, &Call::Create(NewNode::persistent(&path, &data)));
+        machine.storage();
+        machine.turn();
+        for (path, log) in machine.files.borrow().log_bytes() {
+            let last = log.iter().rposition(|byte| *byte != 0).expect("a header at least");
+            let is_padded = log.len() % STEP == 0 && log.len() > last + 1;
+            assert!(is_padded, "{}: {} bytes, {last} in use", path.display(), log.len());
+        }
+    }
+    machine.stop(Fault::Kill);
+    machine.start().expect("what was written is read");
+    let state = machine.node().expect("up").state();
+    assert!((0..sizes.len()).all(|n| state.find(&format!("/a{n}")).is_some()));
+}
+
+/// ZK-4743: a version that has come to the end of its numbers goes on at their beginning, as with
+/// Apache 3.9, and passes for "any" on its way.
+#[test]
+fn zk_4743_a_version_wraps_as_in_apache() {
+    for (version, next) in [(i32::MAX, i32::MIN), (-2, -1), (-1, 0)] {
+        let mut state = State::new(&StateSettings::default());
+        fill(&mut state, 1, 0);
+        let header =
+            TxnHeader { session: SessionId(1), cxid: 0, zxid: Zxid(2), time: WallMillis(1) };
+        let txn = Txn::SetData { path: "/n1".to_owned(), data: None, version };
+        state.apply(&header, &txn, Mode::Exact, &mut Applied::default());
+        let mut bench = Bench::new(state, 2, |_| {});
+        bench.connect(0, SessionId::NONE, &[0; 16], 30_000);
+        bench.sync();
+        bench.ask(0, 1, &Call::SetData { path: "/n1", data: Some(b""), version });
+        bench.sync();
+        let state = bench.node.state();
+        let node = state.node(state.find("/n1").expect("it is there"));
+        assert_eq!(node.node_stat().version, next);
+    }
+}
+
 /// A client that takes its replies slowly and says that it is there keeps its session.
 #[test]
 fn a_slow_reader_keeps_its_session() {

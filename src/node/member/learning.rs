@@ -412,7 +412,7 @@ impl Node {
         if let Some(Left::History(tail)) = left {
             member.tail = tail;
         }
-        member.look();
+        member.begin_looking();
     }
 
     fn end_learning(&mut self, out: &mut Effects) -> Option<Left> {

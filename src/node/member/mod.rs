@@ -278,7 +278,7 @@ impl Member {
             Role::Leading(leader) => leader.leadership.is_established(),
             Role::Learning(learner) => learner.role.is_established() && learner.ready.is_none(),
             Role::Looking(read_only) => *read_only == ReadOnly::Serving,
-            Role::Settling { .. } | Role::AwaitRebuilt => false,
+            Role::Settling { .. } | Role::AwaitRebuilt | Role::Resting { .. } => false,
         }
     }
 }

@@ -41,6 +41,18 @@ pub enum Breakage {
     VoteAboveDisk,
     /// A server that is not let in again dials nobody.
     NoRedial,
+    /// Those who have settled are believed only where they did so in the same round.
+    StrictRounds,
+}
+
+impl Breakage {
+    /// The mistake that this process was asked to make.
+    pub fn asked() -> Breakage {
+        match std::env::var("ZKD_BREAKAGE").as_deref() {
+            Ok("StrictRounds") => Breakage::StrictRounds,
+            _ => Breakage::None,
+        }
+    }
 }
 
 /// What the plan has in store, in the order it was put there.

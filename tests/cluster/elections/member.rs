@@ -86,7 +86,7 @@ impl Member {
             linked: 0,
             dawdles_until: Instant(0),
             drain: stream(plan.seed, PART_DRAIN, place as u64),
-            breakage: Breakage::None,
+            breakage: Breakage::asked(),
         }
     }
 
@@ -104,10 +104,7 @@ impl Member {
         let now = wires.now();
         let own = standing(self.kept.zxid, self.epoch_to_tell(plan));
         let voter: Box<dyn Voter> = match plan.members[self.place].kind {
-            Kind::Zkd => {
-                let trusts_java = self.breakage == Breakage::JavaIsHasty;
-                Box::new(ZkdVoter::new(plan, self.place, now, own, trusts_java))
-            }
+            Kind::Zkd => Box::new(ZkdVoter::new(plan, self.place, now, own, self.breakage)),
             Kind::Java(_) => Box::new(JavaVoter::new(plan, self.place, own)),
         };
         wires.network.listen(self.place, ELECTION_PORT);

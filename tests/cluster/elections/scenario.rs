@@ -88,7 +88,7 @@ fn waits_ms(cluster: &Cluster, from: Instant) -> Vec<u64> {
 /// the same leader than those who stayed. Whoever comes late must join all the same, whatever the
 /// versions, and nobody else may be disturbed.
 #[test]
-fn who_restarts_quickly_rejoins_an_established_ensemble() {
+fn zk_1818_who_restarts_quickly_rejoins_an_established_ensemble() {
     let kinds = [Zkd, Java(Version2), Java(Version1), Java(Bytes40)];
     for leading in kinds {
         for following in kinds {
@@ -121,7 +121,7 @@ fn who_restarts_quickly_rejoins_an_established_ensemble() {
 /// ZK-1732 again: the leader itself restarts before its followers have noticed, and finds them
 /// settled for what it was.
 #[test]
-fn a_leader_that_restarts_quickly_is_not_followed_by_its_past() {
+fn zk_1732_a_leader_that_restarts_quickly_is_not_followed_by_its_past() {
     for kind in [Zkd, Java(Version2)] {
         for ms in [1, 3, 20, 150] {
             let mut plan = Plan::calm(3);
@@ -359,10 +359,10 @@ fn groups_elect_without_one_group_and_not_without_two() {
     agree(&mut cluster, &[0, 1, 2, 4, 5]);
 }
 
-/// An observer with the smallest id, or the greatest, is answered and finds the leader, and again
+/// ZK-4886: an observer with the smallest id, or the greatest, is answered and finds the leader, and again
 /// when there is another.
 #[test]
-fn an_observer_of_any_id_finds_every_leader() {
+fn zk_4886_an_observer_of_any_id_finds_every_leader() {
     for observer in [0, 3] {
         for kind in [Zkd, Java(Version2)] {
             let mut plan = Plan::calm(4);

@@ -11,6 +11,7 @@ use zkd::election::{
 use zkd::members::{Member, Quorums, Verifier};
 use zkd::peering::{HostPort, Initial, InitialForm, Notification, PeerState, Vote};
 
+use super::cluster::Breakage;
 use super::plan::{MemberPlan, Plan};
 
 /// Where everybody listens for votes.
@@ -90,17 +91,17 @@ pub struct ZkdVoter {
     known: (i64, Vote),
     /// Whether it says that it decides early.
     says_kin: bool,
-    trusts_java: bool,
+    breakage: Breakage,
 }
 
 impl ZkdVoter {
-    /// `trusts_java` is a mistake that is made on purpose: everybody is taken for kin.
+    /// `breakage` is a mistake that is made on purpose.
     pub fn new(
         plan: &Plan,
         place: usize,
         now: Instant,
         standing: Standing,
-        trusts_java: bool,
+        breakage: Breakage,
     ) -> ZkdVoter {
         let member = &plan.members[place];
         let me = ServerId(member.id);
@@ -122,7 +123,7 @@ impl ZkdVoter {
         let known = (election.round(), election.proposal());
         let (meshed, elected) = (Vec::new(), Vec::new());
         let says_kin = plan.is_early;
-        let mut voter = ZkdVoter { mesh, election, meshed, elected, known, says_kin, trusts_java };
+        let mut voter = ZkdVoter { mesh, election, meshed, elected, known, says_kin, breakage };
         let spec = |m: &MemberPlan| {
             let spec = PeerSpec { addresses: addresses(plan, m.id), voter: m.votes };
             (ServerId(m.id), spec)
@@ -247,7 +248,12 @@ impl Voter for ZkdVoter {
 
     fn message(&mut self, now: Instant, link: ConnId, body: &[u8], acts: &mut Vec<Act>) {
         let mut notification = Notification::read(body).expect("everybody here writes well");
-        notification.is_kin |= self.trusts_java;
+        notification.is_kin |= self.breakage == Breakage::JavaIsHasty;
+        let is_other = notification.state != PeerState::Looking
+            && notification.vote.election_epoch != self.round();
+        if self.breakage == Breakage::StrictRounds && is_other {
+            return self.settle(now, acts);
+        }
         if let Some(from) = self.mesh.heard(now, link) {
             acts.push(Act::Heard { from, notification: notification.clone() });
             self.election.handle_notification(now, from, &notification, &mut self.elected);

@@ -113,7 +113,7 @@ pub fn run_broken(plan: &Plan, breakage: Breakage) -> Outcome {
 
 const TAIL_LINES: usize = 120;
 
-fn message(panic: &dyn Any) -> String {
+pub(super) fn message(panic: &dyn Any) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
@@ -202,13 +202,13 @@ impl Cluster {
     }
 
     /// A client has a turn now.
-    fn wake(&mut self, client: usize) {
+    pub(super) fn wake(&mut self, client: usize) {
         let node = self.plan.members() + client;
         self.world.clock.set_alarm(node, Some(Instant(0)));
     }
 
     /// After the last fault everybody who asks is answered, by each member of the core.
-    fn serve_all(&mut self) -> Result<(), Violation> {
+    pub(super) fn serve_all(&mut self) -> Result<(), Violation> {
         let bound = self.now().plus_ms(self.plan.bound_ms());
         for member in self.plan.core.clone() {
             let probe = self.plan.clients + member;
@@ -242,7 +242,7 @@ impl Cluster {
     }
 
     /// All members of the core come to have the same, and that is what the history says.
-    fn be_alike(&mut self) -> Result<(), Violation> {
+    pub(super) fn be_alike(&mut self) -> Result<(), Violation> {
         let bound = self.now().plus_ms(self.plan.bound_ms());
         loop {
             let record = &self.world.record;

@@ -10,7 +10,9 @@ use zkd::node::{CloseReason, Event, PeerEvent, PeerPort};
 use zkd::peering::HostPort;
 use zkd::proto::Splitter;
 
+use super::breakage::Breakage;
 use super::tap::Tap;
+use super::twist::Twist;
 use super::wires::{CLIENT_PORT, ELECTION_PORT, OBSERVERS_PORT, QUORUM_PORT, Wires};
 use crate::world::network::{DialError, Read, Socket};
 
@@ -67,6 +69,7 @@ struct Line {
     conn: ConnId,
     socket: Socket,
     kind: Kind,
+    twist: Option<Twist>,
     unsent: Vec<u8>,
     /// How much of that was told last, and how much was taken since.
     told: usize,
@@ -92,6 +95,9 @@ pub struct Links {
     readable: BTreeSet<u32>,
     /// Closed by the node: clients' connections are told of, with the next turn.
     closed: Vec<ConnId>,
+    pub breakage: Breakage,
+    /// How many learners have come.
+    learners: u32,
 }
 
 impl Links {
@@ -124,10 +130,15 @@ impl Links {
         let conn = ConnId { index: index as u32, generation: self.generations[index] };
         self.by_socket.insert(socket, conn.index);
         self.readable.insert(conn.index);
+        let twist = match &kind {
+            Kind::Peer(tap) => Twist::of(self.breakage, tap),
+            Kind::Client(_) => None,
+        };
         self.lines[index] = Some(Line {
             conn,
             socket,
             kind,
+            twist,
             unsent: Vec::new(),
             told: 0,
             taken: 0,
@@ -146,6 +157,12 @@ impl Links {
     }
 
     pub fn accept(&mut self, wires: &mut Wires<'_>, port: u16, came: &mut Vec<Came>) {
+        if port == QUORUM_PORT {
+            self.learners += 1;
+            if self.breakage == Breakage::AcceptorDies && self.learners > 2 {
+                return;
+            }
+        }
         while let Some(socket) = wires.network.accept(wires.node, port) {
             if port == CLIENT_PORT {
                 let conn = self.add(socket, Kind::Client(Splitter::default()));
@@ -323,15 +340,23 @@ impl Links {
 
     pub fn send(&mut self, wires: &mut Wires<'_>, conn: ConnId, bytes: &[u8]) {
         let Some(line) = self.find(conn) else { return };
-        line.unsent.extend_from_slice(bytes);
-        if let Kind::Peer(tap) = &mut line.kind {
-            let node = wires.node;
-            tap.hear(bytes, &mut |word| wires.record.on_word(node, word));
+        match &mut line.twist {
+            Some(twist) => {
+                let bytes = twist.pass(bytes, &wires.record.sessions());
+                line.say(wires, &bytes);
+            }
+            None => line.say(wires, bytes),
         }
     }
 
     /// What this turn wrote goes to the kernel, as much as it takes.
     pub fn flush_all(&mut self, wires: &mut Wires<'_>) {
+        for line in self.lines.iter_mut().flatten() {
+            let rest = line.twist.as_mut().map(Twist::rest).unwrap_or_default();
+            if !rest.is_empty() {
+                line.say(wires, &rest);
+            }
+        }
         for index in 0..self.lines.len() as u32 {
             self.flush(wires, index);
         }
@@ -373,6 +398,16 @@ impl Links {
 }
 
 impl Line {
+    /// Writes, and is overheard.
+    fn say(&mut self, wires: &mut Wires<'_>, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        if let Kind::Peer(tap) = &mut self.kind {
+            let node = wires.node;
+            let to = wires.network.other_end(self.socket);
+            tap.hear(bytes, &mut |word| wires.record.on_word(node, to, word));
+        }
+    }
+
     /// What its owner should hear of bytes that wait, or have ceased to.
     fn news(&self) -> Option<Came> {
         let (bytes, told) = (self.unsent.len(), self.told);

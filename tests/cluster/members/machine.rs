@@ -10,6 +10,7 @@ use zkd::disk::{Chores, LogWriter, Recovered, StorageSettings, kept_ms, recover}
 use zkd::node::{Effect, Effects, Event, Handover, Node, Start};
 use zkd::proto::{Entry, Txn, TxnHeader};
 
+pub use super::breakage::Breakage;
 use super::links::{Came, Links};
 use super::plan::Plan;
 use super::setup;
@@ -17,24 +18,6 @@ use super::threads::Threads;
 use super::wires::{CLIENT_PORT, ELECTION_PORT, QUORUM_PORT, Thread, Wires};
 use crate::world::disk::{Fault, Files, SimDisk};
 use crate::world::network::Happening;
-
-/// Deliberate mistakes of the harness that checkers must notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breakage {
-    None,
-    /// Syncs do nothing.
-    NoSync,
-    /// Commands are told durable as soon as they are handed over.
-    AckBeforeSync,
-    /// The current epoch is on disk before the txns that were handed over before it.
-    EpochBeforeTxns,
-    /// Now and then an append is left out, though it is told durable.
-    AppendLost,
-    /// Accepted epochs are told durable and never written.
-    EpochForgotten,
-    /// A server thinks that it has one txn more than there is on its disk.
-    VoteAboveDisk,
-}
 
 /// How long a turn takes, at least: the next one is no earlier.
 const TURN_NS: u64 = 20_000;
@@ -84,7 +67,14 @@ impl Machine {
     pub fn break_with(&mut self, breakage: Breakage) {
         self.breakage = breakage;
         self.threads.breakage = breakage;
-        self.files.borrow_mut().ignores_sync = breakage == Breakage::NoSync;
+        let files = &mut *self.files.borrow_mut();
+        files.ignores_sync = breakage == Breakage::NoSync;
+        files.ignores_draft_sync = breakage == Breakage::ImageNotSynced;
+    }
+
+    /// From its next start on this member is told something else.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
     }
 
     pub fn node(&self) -> Option<&Node> {
@@ -114,13 +104,19 @@ impl Machine {
         let now = self.now(wires);
         self.files.borrow_mut().clock_ns = now.mono.0;
         let mut disk = SimDisk::new(&self.files);
+        let epoch = setup::epoch_on_disk(&mut disk);
         let recovered = recover(&mut disk, &self.settings)?;
+        let is_newer = epoch.is_some_and(|epoch| i64::from(recovered.last_logged.epoch()) > epoch);
+        if is_newer && self.breakage == Breakage::RefusesNewerTxns {
+            return Err(Fatal::Unexpected("the log is ahead of the current epoch".to_owned()));
+        }
         let kept_ms = kept_ms(&mut disk, &self.settings, recovered.created, now.wall);
         wires.record.on_recovered(self.place, &recovered);
         let last = recovered.last_logged;
         let log = LogWriter::new(disk, &self.settings, last);
         let chores = Chores::new(SimDisk::new(&self.files), &self.settings);
         self.threads.start(self.lives, log, chores);
+        self.links.breakage = self.breakage;
         let mut start = start_of(recovered, kept_ms);
         if self.breakage == Breakage::VoteAboveDisk && start.last_logged.counter() > 0 {
             let zxid = start.last_logged.next();

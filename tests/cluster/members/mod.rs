@@ -6,8 +6,10 @@
 //! and prints what happened.
 
 mod agent;
+mod breakage;
 mod cluster;
 mod faults;
+mod known;
 mod links;
 mod machine;
 mod plan;
@@ -17,6 +19,7 @@ mod setup;
 mod shrink;
 mod tap;
 mod threads;
+mod twist;
 mod wires;
 
 use std::collections::BTreeMap;
@@ -27,6 +30,11 @@ use crate::env_number;
 use cluster::{Outcome, run, run_broken};
 use machine::Breakage;
 use plan::Plan;
+
+/// Whether members can make this mistake.
+pub fn knows_breakage(name: &str) -> bool {
+    Breakage::by_name(name).is_some()
+}
 
 /// Runs one seed; a violation is shrunk and told.
 fn check_seed(seed: u64) -> Outcome {

@@ -1,7 +1,7 @@
 //! What a run has shown, held against what may be: one history that all members share, what each
 //! has promised, and what clients were told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use zkd::disk::Recovered;
 use zkd::history::{EpochFile, Frame, StorageCommand, frame};
@@ -26,6 +26,29 @@ struct Kept {
     synced: i64,
     accepted: i64,
     current: i64,
+    /// Where the log ends behind each cut above an image that is not on the disk yet.
+    cuts: VecDeque<i64>,
+    /// It has said to its present leader that it has all that the leader began with.
+    has_joined: bool,
+}
+
+/// What a member did, where a run is looked at closely.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Says {
+        to: Option<usize>,
+        word: Word,
+    },
+    /// Hands something over to its log thread.
+    Hands {
+        what: &'static str,
+        zxid: i64,
+    },
+    /// Has it on its disk.
+    Synced {
+        what: &'static str,
+        zxid: i64,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -45,9 +68,13 @@ pub struct Record {
     /// Who has led in which epoch, and which of them had a quorum.
     leaders: BTreeMap<u32, usize>,
     established: BTreeSet<u32>,
+    /// What the leader of each epoch began with.
+    beginnings: BTreeMap<u32, i64>,
     members: Vec<Kept>,
-    /// Those who come first vote.
-    voters: usize,
+    /// Kept for scripts only.
+    pub deeds: Option<Vec<(usize, Deed)>>,
+    /// Those who come first vote; none where it is not known who does.
+    pub voters: usize,
     /// Sessions may end without a txn.
     has_local_sessions: bool,
     /// Members without a leader show all that they have logged.
@@ -127,6 +154,11 @@ impl Record {
         self.history.last_key_value().map(|(_, model)| model)
     }
 
+    /// The sessions there are, as far as anything is committed.
+    pub fn sessions(&self) -> Vec<i64> {
+        self.last_model().map(|model| model.sessions.keys().copied().collect()).unwrap_or_default()
+    }
+
     /// A process begins, or begins anew, with what is on its disk.
     pub fn on_recovered(&mut self, member: usize, recovered: &Recovered) {
         let applied = recovered.state.last_zxid().0;
@@ -146,6 +178,7 @@ impl Record {
         }
         let last = recovered.last_logged.0;
         kept.log = recovered.tail.iter().map(|entry| entry.header.zxid.0).collect();
+        kept.cuts.clear();
         (kept.applied, kept.synced) = (applied, last);
         (kept.accepted, kept.current) = (accepted, current);
         for entry in &recovered.tail {
@@ -180,6 +213,10 @@ impl Record {
 
     /// The node hands something over to its log.
     pub fn on_command(&mut self, member: usize, command: &StorageCommand) {
+        self.note_deed(member, || {
+            let (what, zxid) = name_of(command);
+            Deed::Hands { what, zxid }
+        });
         match command {
             StorageCommand::Append { bytes, .. } => {
                 let mut rest = &bytes[..];
@@ -200,7 +237,10 @@ impl Record {
             StorageCommand::CutAbove { zxid, sent, .. } => {
                 self.count("cuts above an image");
                 let sent: BTreeSet<i64> = sent.iter().map(|zxid| zxid.0).collect();
-                self.members[member].log.retain(|z| *z <= zxid.0 || sent.contains(z));
+                let kept = &mut self.members[member];
+                kept.log.retain(|z| *z <= zxid.0 || sent.contains(z));
+                let last = kept.log.last().map_or(zxid.0, |last| zxid.0.max(*last));
+                kept.cuts.push_back(last);
             }
             StorageCommand::WriteEpoch { file: EpochFile::Accepted, .. } => {
                 self.count("epochs accepted");
@@ -212,6 +252,10 @@ impl Record {
 
     /// It is on the disk now, whether that is told or not.
     pub fn on_synced(&mut self, member: usize, command: &StorageCommand) {
+        self.note_deed(member, || {
+            let (what, zxid) = name_of(command);
+            Deed::Synced { what, zxid }
+        });
         let kept = &mut self.members[member];
         match command {
             StorageCommand::Append { last, .. } => kept.synced = kept.synced.max(last.0),
@@ -219,6 +263,10 @@ impl Record {
                 kept.synced = kept.synced.max(zxid.0);
             }
             StorageCommand::Truncate { zxid, .. } => kept.synced = kept.synced.min(zxid.0),
+            StorageCommand::CutAbove { .. } => {
+                let last = kept.cuts.pop_front().expect("what is done was handed over");
+                kept.synced = kept.synced.min(last);
+            }
             StorageCommand::WriteEpoch { file, epoch, .. } => {
                 let known = match file {
                     EpochFile::Accepted => &mut kept.accepted,
@@ -322,14 +370,38 @@ impl Record {
         }
     }
 
+    fn note_deed(&mut self, member: usize, deed: impl FnOnce() -> Deed) {
+        if let Some(deeds) = &mut self.deeds {
+            deeds.push((member, deed()));
+        }
+    }
+
     /// Something is said from one member to another.
-    pub fn on_word(&mut self, member: usize, word: Word) {
+    pub fn on_word(&mut self, member: usize, to: Option<usize>, word: Word) {
+        self.note_deed(member, || Deed::Says { to, word: word.clone() });
         match word {
             Word::Leads { kind, zxid } => self.on_leader_word(member, kind, zxid.0),
             Word::Feeds { kind, .. } => self.on_master_word(kind),
-            Word::Learns { kind: PacketKind::Ack, zxid } => self.on_ack(member, zxid.0),
-            Word::Learns { .. } => {}
+            Word::Learns { kind, zxid } => self.on_learner_word(member, kind, zxid.0),
             Word::Votes(notification) => self.on_vote(member, &notification),
+        }
+    }
+
+    fn on_learner_word(&mut self, member: usize, kind: PacketKind, zxid: i64) {
+        match kind {
+            PacketKind::FollowerInfo | PacketKind::ObserverInfo => {
+                self.members[member].has_joined = false;
+            }
+            PacketKind::AckEpoch => {
+                let synced = self.members[member].synced;
+                if zxid > synced {
+                    self.find(format!(
+                        "positions: {member} says that it has 0x{zxid:x}; its disk has 0x{synced:x}"
+                    ));
+                }
+            }
+            PacketKind::Ack => self.on_ack(member, zxid),
+            _ => {}
         }
     }
 
@@ -342,6 +414,8 @@ impl Record {
             PacketKind::Proposal => self.count("proposals"),
             PacketKind::Inform => self.count("INFORM"),
             PacketKind::NewLeader => {
+                let synced = self.members[member].synced;
+                self.beginnings.entry(epoch).or_insert(synced);
                 let first = *self.leaders.entry(epoch).or_insert(member);
                 if first != member {
                     self.find(format!("leaders: epoch {epoch} of {first} and of {member}"));
@@ -375,7 +449,7 @@ impl Record {
         self.count("elections");
         let voters = &self.members[..self.voters];
         let there = voters.iter().filter(|kept| kept.current >= i64::from(epoch)).count();
-        if 2 * there <= self.voters {
+        if 2 * there <= self.voters && self.voters > 0 {
             self.find(format!("positions: {member} serves in {epoch}, which {there} have on disk"));
         }
     }
@@ -385,11 +459,24 @@ impl Record {
         epochs.filter(|(_, leader)| **leader == member).map(|(epoch, _)| *epoch).next().unwrap_or(0)
     }
 
-    /// What is acknowledged is on disk, and what came before it too.
+    /// What is acknowledged is on disk, and what came before it too: with an epoch, all that its
+    /// leader began with.
     fn on_ack(&mut self, member: usize, zxid: i64) {
-        let kept = &self.members[member];
+        let kept = &mut self.members[member];
         let (synced, current) = (kept.synced, kept.current);
         let is_of_epoch = zxid as u32 == 0;
+        let has_joined = kept.has_joined;
+        kept.has_joined |= is_of_epoch;
+        if !is_of_epoch && !has_joined {
+            self.find(format!("order: {member} acknowledges 0x{zxid:x} before its leader's epoch"));
+        }
+        let begins = self.beginnings.get(&((zxid >> 32) as u32)).copied().unwrap_or(0);
+        if is_of_epoch && synced < begins {
+            self.find(format!(
+                "positions: {member} acknowledges 0x{zxid:x}, which began with 0x{begins:x}; its \
+                 disk has 0x{synced:x}"
+            ));
+        }
         if is_of_epoch && current < zxid >> 32 || !is_of_epoch && synced < zxid {
             self.find(format!(
                 "positions: {member} acknowledges 0x{zxid:x}; its disk has 0x{synced:x} and the \
@@ -425,6 +512,21 @@ impl Record {
         let model = self.last_model().ok_or("nothing ever began")?;
         // What a member knows of its ensemble is its own, and no txn.
         compare(node.state(), model, &["/zookeeper/config"])
+    }
+}
+
+/// What a command is called in scripts, and the zxid or epoch that it names.
+fn name_of(command: &StorageCommand) -> (&'static str, i64) {
+    match command {
+        StorageCommand::Append { last, .. } => ("append", last.0),
+        StorageCommand::WriteEpoch { file: EpochFile::Accepted, epoch, .. } => ("accepted", *epoch),
+        StorageCommand::WriteEpoch { file: EpochFile::Current, epoch, .. } => ("current", *epoch),
+        StorageCommand::Truncate { zxid, .. } => ("truncate", zxid.0),
+        StorageCommand::InstallSnapshot { zxid, .. } => ("install", zxid.0),
+        StorageCommand::CutAbove { zxid, .. } => ("cut above", zxid.0),
+        StorageCommand::MarkLost { .. } => ("mark lost", 0),
+        StorageCommand::ClearLost { .. } => ("clear lost", 0),
+        StorageCommand::ReplaceFiles { .. } => ("files", 0),
     }
 }
 

@@ -33,17 +33,6 @@ fn green(plan: &Plan) -> super::cluster::Outcome {
 }
 
 #[test]
-fn tmp_alone() {
-    let outcome = green(&busy(1, 3000));
-    println!("{:?} {}", outcome.counters, outcome.tail);
-    let mut plan = busy(1, 6000);
-    plan.faults =
-        (1..4u64).map(|n| timed(1000 * n, Fault::PowerCut { member: 0, ms: 300 })).collect();
-    let outcome = green(&plan);
-    println!("{:?} {}", outcome.counters, outcome.tail);
-}
-
-#[test]
 fn members_that_nothing_happens_to_serve_everybody() {
     for voters in [3, 5] {
         let outcome = green(&busy(voters, 3000));

@@ -1,10 +1,12 @@
 //! What every member is told at its start.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use zkd::base::ServerId;
 use zkd::config::{Config, MemberConfig};
-use zkd::disk::StorageSettings;
+use zkd::disk::{Disk, OpenMode, StorageSettings};
+use zkd::history::{EpochFile, epoch_file_name, parse_epoch};
 use zkd::members::{Address, HostPort, MemberSpec, Membership, Role};
 
 use super::plan::Plan;
@@ -24,7 +26,8 @@ pub fn server_id(place: usize) -> ServerId {
     ServerId(place as i64 + 1)
 }
 
-fn membership(plan: &Plan) -> Membership {
+/// A list of some of a plan's members.
+pub fn membership(plan: &Plan, places: &[usize]) -> Membership {
     let spec = |place: usize| {
         let address =
             Address { host: host(place), quorum_port: QUORUM_PORT, election_port: ELECTION_PORT };
@@ -33,7 +36,7 @@ fn membership(plan: &Plan) -> Membership {
         MemberSpec { addresses: vec![address], role, client: Some(client), static_client: None }
     };
     let members: BTreeMap<ServerId, MemberSpec> =
-        (0..plan.members()).map(|place| (server_id(place), spec(place))).collect();
+        places.iter().map(|place| (server_id(*place), spec(*place))).collect();
     Membership::new(0, members)
 }
 
@@ -50,7 +53,8 @@ pub fn config(plan: &Plan, place: usize) -> Config {
     config.ensemble.local_sessions = plan.local_sessions;
     config.ensemble.local_session_upgrades = true;
     config.admin.read_only_mode = plan.read_only;
-    let active = membership(plan);
+    let all: Vec<usize> = (0..plan.members()).collect();
+    let active = membership(plan, &all);
     config.ensemble.member = Some(MemberConfig::for_tests(server_id(place), active));
     config
 }
@@ -62,4 +66,14 @@ pub fn settings(plan: &Plan) -> StorageSettings {
     settings.is_alone = false;
     settings.hold_back = plan.hold_back;
     settings
+}
+
+/// What the file of the current epoch says, if there is one.
+pub fn epoch_on_disk(disk: &mut impl Disk) -> Option<i64> {
+    let path = Path::new(DATA).join("version-2").join(epoch_file_name(EpochFile::Current));
+    let file = disk.open(&path, OpenMode::Read).ok()?;
+    let mut text = [0; 32];
+    let length = disk.read_at(file, 0, &mut text);
+    disk.close(file);
+    parse_epoch(&text[..length.ok()?])
 }

@@ -110,7 +110,7 @@ impl Tap {
 }
 
 /// What follows an image's signature, if that has come.
-fn behind_image<'i>(last: &mut Vec<u8>, input: &'i [u8]) -> Option<&'i [u8]> {
+pub fn behind_image<'i>(last: &mut Vec<u8>, input: &'i [u8]) -> Option<&'i [u8]> {
     let before = last.len();
     last.extend_from_slice(input);
     let found = last.windows(SIGNATURE.len()).position(|bytes| bytes == SIGNATURE);

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use zkd::base::{Instant, Rng};
-use zkd::disk::{Chores, LogWriter, Recovered};
+use zkd::base::{Fatal, Instant, Rng, Ticket, Zxid};
+use zkd::disk::{Chores, LogWriter, Recovered, StorageSettings};
 use zkd::history::{
     ChoreCommand, EpochFile, StorageCommand, StorageEvent, epoch_file_name, epoch_text,
 };
@@ -16,7 +16,7 @@ use super::machine::Breakage;
 use super::plan::Plan;
 use super::wires::{Thread, Wires};
 use crate::plan::stream;
-use crate::world::disk::{Files, SimDisk};
+use crate::world::disk::{Fault as DiskFault, Files, SimDisk};
 
 const PART_DISK: u64 = 120;
 
@@ -48,7 +48,12 @@ pub struct Threads {
     pub hangs_until: Instant,
     pub events: Vec<StorageEvent>,
     pub rebuilt: Option<Box<Recovered>>,
+    settings: StorageSettings,
+    /// What breakages go by: how many appends there were, the last one, and whether an epoch was
+    /// accepted that is not current yet.
     appends: u64,
+    last_append: Option<StorageCommand>,
+    is_joining: bool,
 }
 
 impl Threads {
@@ -73,7 +78,10 @@ impl Threads {
             hangs_until: Instant(0),
             events: Vec::new(),
             rebuilt: None,
+            settings: super::setup::settings(plan),
             appends: 0,
+            last_append: None,
+            is_joining: false,
         }
     }
 
@@ -163,18 +171,81 @@ impl Threads {
     }
 
     fn execute_all(&mut self) {
-        let Some(log) = &mut self.log else { return };
         while let Some(command) = self.queue.pop_front() {
-            if is_left_out(self.breakage, &command, &mut self.appends) {
-                self.batch.push(command);
-                continue;
-            }
-            if let Err(fatal) = log.execute(&command, &mut self.said) {
+            if !self.is_left_out(&command)
+                && let Err(fatal) = self.execute(&command)
+                && !self.is_swallowed()
+            {
                 self.said.push(StorageEvent::Failed(fatal));
                 self.has_failed = true;
                 return;
             }
             self.batch.push(command);
+        }
+    }
+
+    /// Does one command, or what a breakage makes of it.
+    fn execute(&mut self, command: &StorageCommand) -> Result<(), Fatal> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        match (self.breakage, command) {
+            (Breakage::CutsOneMore, StorageCommand::Truncate { ticket, zxid }) => {
+                let (ticket, zxid) = (*ticket, Zxid(zxid.0 - 1));
+                log.execute(&StorageCommand::Truncate { ticket, zxid }, &mut self.said)
+            }
+            (Breakage::AppendsAtOldPlace, StorageCommand::Truncate { .. }) => {
+                let disk = SimDisk::new(&self.files);
+                let mut other = LogWriter::new(disk, &self.settings, Zxid::ZERO);
+                other.execute(command, &mut self.said)
+            }
+            (Breakage::AppendsAtOldPlace, StorageCommand::Append { .. }) => {
+                let mut command = command.clone();
+                if let StorageCommand::Append { roll, .. } = &mut command {
+                    *roll = false;
+                }
+                log.execute(&command, &mut self.said)
+            }
+            (Breakage::OldThreadLives, StorageCommand::Truncate { zxid, .. }) => {
+                log.execute(command, &mut self.said)?;
+                let Some(again) = self.last_append.take() else { return Ok(()) };
+                let mut other = LogWriter::new(SimDisk::new(&self.files), &self.settings, *zxid);
+                other.execute(&again, &mut self.said)?;
+                other.sync().map(|_| ())
+            }
+            _ => log.execute(command, &mut self.said),
+        }
+    }
+
+    /// Whether a failure is passed over.
+    fn is_swallowed(&mut self) -> bool {
+        let files = &mut *self.files.borrow_mut();
+        let is_so = self.breakage == Breakage::ErrorsSwallowed
+            && matches!(files.struck, Some(DiskFault::Error(_)));
+        if is_so {
+            files.struck = None;
+        }
+        is_so
+    }
+
+    /// Whether a breakage leaves a command out.
+    fn is_left_out(&mut self, command: &StorageCommand) -> bool {
+        match command {
+            StorageCommand::Append { .. } => {
+                self.appends += 1;
+                self.last_append = Some(command.clone());
+            }
+            StorageCommand::WriteEpoch { file, .. } => {
+                self.is_joining = *file == EpochFile::Accepted;
+            }
+            _ => {}
+        }
+        match (self.breakage, command) {
+            (Breakage::AppendLost, StorageCommand::Append { .. }) => self.appends % 16 == 0,
+            (Breakage::SyncAppendsLost, StorageCommand::Append { .. }) => self.is_joining,
+            (Breakage::EpochForgotten, StorageCommand::WriteEpoch { file, .. }) => {
+                *file == EpochFile::Accepted
+            }
+            (Breakage::CutsNothing, StorageCommand::Truncate { .. }) => true,
+            _ => false,
         }
     }
 
@@ -184,7 +255,11 @@ impl Threads {
         if self.has_failed {
             return;
         }
-        match log.sync() {
+        let mut synced = log.sync();
+        if synced.is_err() && self.is_swallowed() {
+            synced = Ok(StorageEvent::Durable { ticket: Ticket::default(), sync_us: 0 });
+        }
+        match synced {
             Ok(StorageEvent::Durable { ticket, sync_us }) => {
                 // What was left out is told all the same.
                 let ticket = self.batch.last().map_or(ticket, StorageCommand::ticket);
@@ -238,20 +313,6 @@ impl Threads {
         };
         // Where something strikes, it has struck.
         let _: std::io::Result<()> = write(&mut disk);
-    }
-}
-
-/// Whether a breakage leaves a command out.
-fn is_left_out(breakage: Breakage, command: &StorageCommand, appends: &mut u64) -> bool {
-    match (breakage, command) {
-        (Breakage::AppendLost, StorageCommand::Append { .. }) => {
-            *appends += 1;
-            *appends % 16 == 0
-        }
-        (Breakage::EpochForgotten, StorageCommand::WriteEpoch { file, .. }) => {
-            *file == EpochFile::Accepted
-        }
-        _ => false,
     }
 }
 

@@ -225,6 +225,16 @@ impl Files {
         }
     }
 
+    /// Writes what is there into a folder of the real machine.
+    pub fn copy_to(&self, folder: &Path) -> io::Result<()> {
+        for (path, inode) in &self.live {
+            let to = folder.join(path.strip_prefix("/").unwrap_or(path));
+            std::fs::create_dir_all(to.parent().unwrap_or(folder))?;
+            std::fs::write(to, &self.inodes[*inode].live)?;
+        }
+        Ok(())
+    }
+
     /// A number that differs where any file or name does.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325u64;

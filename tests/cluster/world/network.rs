@@ -213,6 +213,16 @@ impl Network {
         }
     }
 
+    /// The connection that a dial has made, before its process knows of it.
+    pub fn dialled_to(&self, dial: u64) -> Option<Socket> {
+        self.dials.get(&dial)?.made
+    }
+
+    /// Which node has the other end.
+    pub fn other_end(&self, socket: Socket) -> Option<usize> {
+        self.conns.get(&socket.conn).map(|conn| conn.ends[1 - socket.end].node)
+    }
+
     pub fn accept(&mut self, node: usize, port: u16) -> Option<Socket> {
         self.hosts[node].listeners.get_mut(&port)?.pop_front()
     }
