@@ -14,7 +14,9 @@ from ensemble import EnsembleError
 
 SMALL_BYTES = 3 << 30  # sparse: an hour's log and images
 DISK_FULL = 20
-AWAY_S = (0.5, 12.0)  # some of it longer than syncLimit, some shorter
+# Some of it longer than syncLimit, some shorter.
+AWAY_S = (0.5, 12.0)
+BRIEFLY_S = (0.5, 5.0)
 
 
 class SmallDisk:
@@ -56,12 +58,13 @@ def tool(*words):
 
 
 class Faults:
-    """`calm` are the ids of those who are let live after the first third."""
+    """`calm` are the ids of those who are let live after the first third; `away_s` is between what
+    somebody is paused or cut off for."""
 
-    def __init__(self, members, network, disk, random, calm):
+    def __init__(self, members, network, disk, random, calm, away_s):
         self.members, self.network, self.disk = members, network, disk
         self.random, self.calm = random, set(calm)
-        self.is_calm_time = False
+        self.is_calm_time, self.away_s = False, away_s
         self.counts = {}
         # Each as often as its number says.
         self.kinds = {
@@ -105,14 +108,14 @@ class Faults:
         return self.random.choice([member for member in self.members if self.may_end(member)])
 
     def away(self):
-        time.sleep(self.random.uniform(*AWAY_S))
+        time.sleep(self.random.uniform(*self.away_s))
 
     # --- what ---
 
     def kill(self, wanted=None):
         victim = self.victim(wanted)
         victim.kill()
-        time.sleep(self.random.uniform(0, 6))
+        time.sleep(self.random.uniform(0, self.away_s[1] / 2))
         victim.start()
 
     def kill_leader(self):
@@ -150,8 +153,7 @@ class Faults:
         others = others if self.random.random() < 0.5 else [
             member.id for member in self.members if member.id != one]
         is_mute = self.random.random() < 0.5
-        for other in others:
-            self.network.cut_way(*((one, other) if is_mute else (other, one)))
+        self.network.cut_ways((one, n) if is_mute else (n, one) for n in others)
         self.away()
         self.network.heal()
 

@@ -82,17 +82,19 @@ class Network:
 
     # --- what happens to the wires ---
 
-    def cut_way(self, sender, receiver):
-        """What the one sends to the other is lost; the other direction is as it was."""
-        batch(self.name_of(sender), [neighbour(sender, receiver, NOWHERE)])
+    def cut_ways(self, ways):
+        """What the first of each pair sends to the second is lost; the other direction is as it
+        was."""
+        lines = {}
+        for sender, receiver in ways:
+            lines.setdefault(sender, []).append(neighbour(sender, receiver, NOWHERE))
+        for sender, cuts in lines.items():
+            batch(self.name_of(sender), cuts)
 
     def part(self, these, those):
         """Each of these from each of those, both ways."""
-        for one in these:
-            for other in those:
-                if one != other:
-                    self.cut_way(one, other)
-                    self.cut_way(other, one)
+        pairs = {(one, other) for one in these for other in those if one != other}
+        self.cut_ways(sorted(pairs | {(other, one) for one, other in pairs}))
 
     def heal(self):
         places = [*self.ids, HUB]

@@ -18,8 +18,9 @@ const CLIENTS: u16 = 2181;
 pub const QUORUM: u16 = 2888;
 pub const ELECTION: u16 = 3888;
 
-/// Ticks of half a second; who is silent for three seconds is gone.
-const SETTINGS: &str = "tickTime=500\ninitLimit=10\nsyncLimit=6\nmaxSessionTimeout=60000\n\
+/// Ticks of half a second; who is silent for four seconds is gone. Less than that a busy machine
+/// may be late at any time.
+const SETTINGS: &str = "tickTime=500\ninitLimit=20\nsyncLimit=8\nmaxSessionTimeout=60000\n\
      maxClientCnxns=0\npreAllocSize=64\nadmin.enableServer=false\n4lw.commands.whitelist=*\n";
 
 /// Where members have their data: the disk is not what is tried here, and one that others keep busy
@@ -175,7 +176,7 @@ impl Ensemble {
     pub fn settings(&self, ids: &[u8]) -> Settings {
         let mut settings = Settings::new(ids.iter().map(|id| self.client_address(*id)).collect());
         settings.session_timeout = Duration::from_secs(30);
-        settings.connect_patience = Duration::from_secs(1);
+        settings.connect_patience = Duration::from_secs(2);
         settings.reopen_patience = PATIENCE;
         settings.answer_patience = PATIENCE;
         settings
@@ -184,7 +185,7 @@ impl Ensemble {
     /// The same for a session that finds out within seconds that its server is silent.
     pub fn brisk_settings(&self, ids: &[u8]) -> Settings {
         let mut settings = self.settings(ids);
-        settings.session_timeout = Duration::from_secs(10);
+        settings.session_timeout = Duration::from_secs(12);
         settings
     }
 

@@ -230,7 +230,7 @@ impl Pour {
         let singly = manner.singly.saturating_sub(self.passed).min(bytes.len());
         for byte in &bytes[..singly] {
             self.sink.write_all(std::slice::from_ref(byte))?;
-            thread::sleep(Duration::from_micros(200));
+            thread::yield_now();
         }
         self.sink.write_all(&bytes[singly..])?;
         self.passed += bytes.len();

@@ -30,7 +30,7 @@ fn writing(ensemble: &Ensemble) -> History {
 
 #[test]
 fn links_that_are_late_and_drip_elect_and_serve() {
-    let manner = Manner { delay: Duration::from_millis(15), singly: 300 };
+    let manner = Manner { delay: Duration::from_millis(15), singly: 100 };
     let (mut ensemble, relay) = start(manner);
     let history = writing(&ensemble);
     let leader = ensemble.leader();

@@ -95,17 +95,19 @@ impl Network {
 
     /// What `from` sends to `to` is lost. The other direction is as it was.
     pub fn cut_way(&self, from: u8, to: u8) {
-        batch(&self.name_of(from), &neighbour(from, to, NOWHERE));
+        self.cut_from(from, &[to]);
+    }
+
+    fn cut_from(&self, from: u8, to: &[u8]) {
+        let others = to.iter().filter(|to| **to != from);
+        let lines: String = others.map(|to| neighbour(from, *to, NOWHERE)).collect();
+        batch(&self.name_of(from), &lines);
     }
 
     /// Cuts each of these from each of those, both ways.
     pub fn part(&self, these: &[u8], those: &[u8]) {
-        for one in these {
-            for other in those.iter().filter(|other| *other != one) {
-                self.cut_way(*one, *other);
-                self.cut_way(*other, *one);
-            }
-        }
+        these.iter().for_each(|one| self.cut_from(*one, those));
+        those.iter().for_each(|one| self.cut_from(*one, these));
     }
 
     /// Every way that was cut is open again.
