@@ -207,13 +207,6 @@ impl Ensemble {
         u64::from_str_radix(zxid, 16).ok()
     }
 
-    /// A line of `mntr`.
-    pub fn figure(&self, id: u8, name: &str) -> Option<String> {
-        let said = self.word(id, "mntr");
-        let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
-        line.map(str::to_owned)
-    }
-
     // --- waiting ---
 
     pub fn await_that(&self, what: &str, mut holds: impl FnMut() -> bool) {
