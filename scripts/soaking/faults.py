@@ -59,11 +59,11 @@ def tool(*words):
 
 class Faults:
     """`calm` are the ids of those who are let live after the first third; `away_s` is between what
-    somebody is paused or cut off for."""
+    somebody is paused or cut off for; `flood` writes more than a log has room for."""
 
-    def __init__(self, members, network, disk, random, calm, away_s):
+    def __init__(self, members, network, disk, random, calm, away_s, flood):
         self.members, self.network, self.disk = members, network, disk
-        self.random, self.calm = random, set(calm)
+        self.random, self.calm, self.flood = random, set(calm), flood
         self.is_calm_time, self.away_s = False, away_s
         self.counts = {}
         # Each as often as its number says.
@@ -171,7 +171,8 @@ class Faults:
         while member.is_running():
             if time.monotonic() > end:
                 raise AssertionError(f"member {member.id} lives on without room on its disk")
-            time.sleep(0.05)
+            # What is allocated already is used up first.
+            self.flood()
         status = member.exit_status()
         if status != DISK_FULL:
             raise AssertionError(f"member {member.id} ended with {status}, not {DISK_FULL}:\n"

@@ -22,7 +22,7 @@ fn sessions_leave_a_server_that_only_hears_or_only_speaks_and_live_on() {
     assert_eq!(ensemble.leader_of(&[leader]), leader, "among the members nothing has happened");
     ensemble.network.heal();
     let told = history.halt();
-    for told in &told {
+    for told in told.iter() {
         assert!(
             told.lost > 0 || told.is_open,
             "{}: no answer was lost, so nothing was cut",

@@ -5,9 +5,10 @@
 //! anything else is a finding, and so is a zxid that goes back within a session.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use zkd::base::Zxid;
@@ -43,6 +44,9 @@ pub struct Told {
 #[derive(Default)]
 struct Shared {
     ends: AtomicBool,
+    /// Nobody needs the session any more.
+    is_over: AtomicBool,
+    told: Mutex<Option<Told>>,
     acknowledged: AtomicU64,
     finding: Mutex<Option<String>>,
 }
@@ -108,21 +112,32 @@ impl Writer {
         writer
     }
 
-    fn run(mut self) -> Told {
+    /// Writes until it shall not, and then keeps its session until it is over.
+    fn run(mut self) {
+        self.write();
+        *lock(&self.shared.told) = Some(self.told);
+        while !self.shared.is_over.load(Ordering::Relaxed) {
+            // A session that cannot be kept is found missing by the judge.
+            if self.client.rest(Duration::from_millis(50)).is_err() {
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    fn write(&mut self) {
         while !self.ends() {
             for step in [Writer::count, Writer::append, Writer::read] {
-                match step(&mut self) {
+                match step(self) {
                     Ok(()) | Err(Stop::Lost) => {}
                     Err(Stop::Finding(what)) => {
-                        let mut finding = self.shared.finding.lock().expect("no thread failed");
-                        finding.get_or_insert(format!("{}: {what}", self.told.name));
-                        return self.told;
+                        let what = format!("{}: {what}", self.told.name);
+                        lock(&self.shared.finding).get_or_insert(what);
+                        return;
                     }
                 }
             }
             thread::sleep(PAUSE);
         }
-        self.told
     }
 
     fn ends(&self) -> bool {
@@ -231,7 +246,7 @@ fn value(answer: &Answer) -> Result<(i64, i32), Stop> {
 /// Several such sessions.
 #[derive(Default)]
 pub struct History {
-    writers: Vec<(Arc<Shared>, JoinHandle<Told>)>,
+    writers: Vec<Arc<Shared>>,
 }
 
 impl History {
@@ -240,19 +255,20 @@ impl History {
         let shared = Arc::new(Shared::default());
         let name = format!("w{}", self.writers.len() + 1);
         let writer = Writer::begin(name, settings, Arc::clone(&shared));
-        self.writers.push((shared, thread::spawn(move || writer.run())));
+        self.writers.push(shared);
+        thread::spawn(move || writer.run());
     }
 
     fn sound(&self) {
-        for (shared, _) in &self.writers {
-            let finding = shared.finding.lock().expect("no thread failed");
+        for shared in &self.writers {
+            let finding = lock(&shared.finding);
             assert!(finding.is_none(), "{}", finding.as_deref().unwrap_or_default());
         }
     }
 
     /// Until each of these (by their place) has so many acknowledgements more.
     pub fn advance(&self, writers: &[usize], more: u64) {
-        let count = |at: &usize| self.writers[*at].0.acknowledged.load(Ordering::Relaxed);
+        let count = |at: &usize| self.writers[*at].acknowledged.load(Ordering::Relaxed);
         let wanted: Vec<u64> = writers.iter().map(|at| count(at) + more).collect();
         let began = Instant::now();
         while writers.iter().zip(&wanted).any(|(at, wanted)| count(at) < *wanted) {
@@ -268,24 +284,27 @@ impl History {
     }
 
     pub fn acknowledged(&self, writer: usize) -> u64 {
-        self.writers[writer].0.acknowledged.load(Ordering::Relaxed)
+        self.writers[writer].acknowledged.load(Ordering::Relaxed)
     }
 
-    /// No more writes: what they were told. Their sessions live on.
-    pub fn halt(mut self) -> Vec<Told> {
+    /// No more writes: what they were told. Their sessions live as long as this.
+    pub fn halt(self) -> Halted {
         self.end();
-        let ended = std::mem::take(&mut self.writers);
-        let told = ended.into_iter().map(|(shared, thread)| {
-            let told = thread.join().expect("a writer does not fail");
-            let finding = shared.finding.lock().expect("no thread failed");
-            assert!(finding.is_none(), "{}", finding.as_deref().unwrap_or_default());
-            told
-        });
-        told.collect()
+        let began = Instant::now();
+        let told = |shared: &Arc<Shared>| loop {
+            if let Some(told) = lock(&shared.told).take() {
+                return told;
+            }
+            assert!(began.elapsed() < 2 * PATIENCE, "a writer does not come to its end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        let told = self.writers.iter().map(told).collect();
+        self.sound();
+        Halted { told, _sessions: self }
     }
 
     fn end(&self) {
-        self.writers.iter().for_each(|(shared, _)| shared.ends.store(true, Ordering::Relaxed));
+        self.writers.iter().for_each(|shared| shared.ends.store(true, Ordering::Relaxed));
     }
 }
 
@@ -293,7 +312,29 @@ impl History {
 impl Drop for History {
     fn drop(&mut self) {
         self.end();
+        for shared in &self.writers {
+            shared.is_over.store(true, Ordering::Relaxed);
+        }
     }
+}
+
+/// What the sessions were told, which are still there.
+pub struct Halted {
+    told: Vec<Told>,
+    _sessions: History,
+}
+
+impl Deref for Halted {
+    type Target = [Told];
+
+    fn deref(&self) -> &[Told] {
+        &self.told
+    }
+}
+
+/// A writer that has failed has left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Everything acknowledged is in this tree, once, where it was said to be; nothing that nobody
