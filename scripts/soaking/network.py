@@ -140,8 +140,17 @@ def remove_leftovers():
     names = os.listdir(FOLDER) if os.path.isdir(FOLDER) else []
     for name in names:
         found = re.match(PREFIX + r"(\d+)-", name)
-        if found and not os.path.exists(f"/proc/{found[1]}"):
+        if found and has_ended(found[1]):
             remove(name)
+
+
+def has_ended(pid):
+    """Whether a process is gone, waited for or not."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(") ", 1)[1].startswith("Z")
+    except OSError:
+        return True
 
 
 def remove(name):

@@ -12,7 +12,7 @@ use zkd::client::Settings;
 
 use crate::server::{Folder, PATIENCE, Process, binary};
 
-use super::wires::{Network, address};
+use super::wires::{Network, address, has_ended};
 
 const CLIENTS: u16 = 2181;
 pub const QUORUM: u16 = 2888;
@@ -274,7 +274,7 @@ fn folder() -> Folder {
     for entry in fs::read_dir(MEMORY).expect("a file system in memory").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix("zkd-process-").and_then(|rest| rest.split('-').next());
-        if pid.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true)) {
+        if pid.is_some_and(has_ended) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -246,11 +246,19 @@ fn remove_leftovers() {
     for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-        if !fs::exists(format!("/proc/{pid}")).unwrap_or(true) {
+        if pid.is_some_and(has_ended) {
             remove(&name);
         }
     }
+}
+
+/// Whether this is the number of a process that is gone, waited for or not.
+pub fn has_ended(pid: &str) -> bool {
+    if pid.is_empty() || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
 /// Ends what runs in a namespace and removes it. It may be gone already.
