@@ -184,9 +184,21 @@ def fill(link, count, size):
     drain(link, under_way)
 
 
+def pour(link, count, size):
+    """So many writes of one node, for the room that they take in logs and in memory."""
+    link.create("/poured", b"", expect=None)
+    data, under_way = b"p" * size, 0
+    for _ in range(count):
+        link.send("setData", Record().buf("/poured").buf(data).int(-1))
+        under_way += 1
+        if under_way == 200:
+            under_way -= drain(link, 100)
+    drain(link, under_way)
+
+
 def drain(link, count):
     for _ in range(count):
         err, _ = link.reply()
         if err not in (0, EXISTS):
-            raise AssertionError(f"create is answered with {err}")
+            raise AssertionError(f"a write is answered with {err}")
     return count
