@@ -14,13 +14,14 @@ from golden.jute import ERRORS, OPEN, OPS, Masks, Reader, Writer  # noqa: E402, 
 
 PATIENCE_S = 60
 SECRET = "super:secret"
+HOST = "127.0.0.1"
 SUPER = "super:" + base64.b64encode(hashlib.sha1(SECRET.encode()).digest()).decode()
 # What the servers themselves count, and must count alike over the same tree.
 COUNTS = ("zk_znode_count", "zk_ephemerals_count")
 
 
-def word(port, name):
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as link:
+def word(port, name, host=HOST):
+    with socket.create_connection((host, port), PATIENCE_S) as link:
         link.sendall(name.encode())
         answer = b""
         while chunk := link.recv(65536):
@@ -28,8 +29,8 @@ def word(port, name):
     return answer.decode()
 
 
-def counts(port):
-    found = dict(re.findall(r"^(\w+)\t(\S+)$", word(port, "mntr"), re.M))
+def counts(port, host=HOST):
+    found = dict(re.findall(r"^(\w+)\t(\S+)$", word(port, "mntr", host), re.M))
     return {name: found.get(name) for name in COUNTS}
 
 
@@ -40,8 +41,9 @@ def digests(port):
 class Link:
     """One session. It may be opened again, on the same server or on its successor."""
 
-    def __init__(self, port, timeout=120000, session=0, passwd=b"\0" * 16, patience=PATIENCE_S):
-        self.socket = socket.create_connection(("127.0.0.1", port), patience)
+    def __init__(self, port, timeout=120000, session=0, passwd=b"\0" * 16, patience=PATIENCE_S,
+                 host=HOST):
+        self.socket = socket.create_connection((host, port), patience)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
         self.xid, self.zxid = 0, 0
@@ -118,9 +120,9 @@ def multi(*parts):
     return body.int(-1).bool(True).int(-1)
 
 
-def look(port):
+def look(port, host=HOST):
     """The tree: each node's data, stat and ACL, as clients get them; and the servers' counts."""
-    link = Link(port)
+    link = Link(port, host=host)
     link.auth(SECRET)
     tree, level = {}, ["/"]
     while level:
@@ -135,7 +137,7 @@ def look(port):
                 below += node(link, path, tree)
         level = below
     link.end()
-    return {**tree, **counts(port)}
+    return {**tree, **counts(port, host)}
 
 
 def node(link, path, tree):

@@ -7,7 +7,8 @@ Used by scripts/ensemble for people and by the tests that need real members. One
     FOLDER/N/data/          its dataDir: myid, version-2
 
 What runs is known by its pid file, and a pid counts only while its command line names that member's
-zoo.cfg: nothing is ever ended by name. Servers listen on 127.0.0.1 alone, on ports of `ports`.
+zoo.cfg: nothing is ever ended by name. Servers listen on 127.0.0.1 alone, on ports of `ports`,
+unless the ensemble is given a network of its own.
 
     with Ensemble.create(folder, [zkd(1), zkd(2), apache(3, "3.9.5")], attached=True) as ensemble:
         ensemble.start()
@@ -124,9 +125,15 @@ class Member:
         return self.client_port, self.quorum_port, self.election_port
 
     @property
+    def host(self):
+        """Where its ports are: on loopback, unless the ensemble has a network."""
+        network = self.ensemble.network
+        return network.host(self.id) if network else self.spec.host
+
+    @property
     def address(self):
-        """For clients: 127.0.0.1:PORT."""
-        return f"127.0.0.1:{self.client_port}"
+        """For clients: HOST:PORT."""
+        return f"{self.host}:{self.client_port}"
 
     def live_at(self, host):
         """Where the others find it from their next start on; it is ours to choose on loopback."""
@@ -162,6 +169,8 @@ class Member:
             command = [self.ensemble.binary_path(), *flags, self.cfg]
             if self.ensemble.attached:
                 command = ["setpriv", "--pdeathsig", "KILL", *command]
+        if self.ensemble.network:
+            command = [*self.ensemble.network.prefix(self.id), *command]
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
@@ -249,7 +258,7 @@ class Member:
     def four_letter(self, word, seconds=2):
         """The answer to srvr, mntr, stat, conf, ruok … as text; "" where nobody answers."""
         try:
-            with socket.create_connection(("127.0.0.1", self.client_port), seconds) as link:
+            with socket.create_connection((self.host, self.client_port), seconds) as link:
                 link.settimeout(seconds)
                 link.sendall(word.encode())
                 answer = b""
@@ -347,7 +356,7 @@ class Member:
                     return
         keys = {
             "dataDir": self.data, "clientPort": str(self.client_port),
-            "clientPortAddress": "127.0.0.1", **SETTINGS,
+            "clientPortAddress": self.host, **SETTINGS,
         }
         if self.observer:
             keys["peerType"] = "observer"
@@ -372,6 +381,9 @@ class Ensemble:
         self.attached = attached
         self.members, self.held = {}, []
         self.settings, self.binary, self.seen = [], "", {}
+        # Where members are elsewhere than on loopback: `host(id)` says where, `prefix(id)` are the
+        # words before a command that runs there. It is not remembered by `open`.
+        self.network = None
 
     @classmethod
     def create(cls, folder, specs, settings=(), binary="", attached=False):
@@ -447,7 +459,7 @@ class Ensemble:
             own = (member.quorum_port, member.election_port)
             quorum, election = self.seen.get((viewer, member.id), own)
             role = ":observer" if member.observer else ""
-            lines[f"server.{member.id}"] = f"{member.spec.host}:{quorum}:{election}{role}"
+            lines[f"server.{member.id}"] = f"{member.host}:{quorum}:{election}{role}"
         return lines
 
     def save(self):

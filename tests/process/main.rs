@@ -7,6 +7,7 @@ mod disk;
 mod ending;
 mod hostile;
 mod limits;
+mod networks;
 #[path = "../rig/ports.rs"]
 mod ports;
 mod secured;

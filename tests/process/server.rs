@@ -23,8 +23,12 @@ pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let base = std::env::var_os("ZKD_TMP").map_or_else(std::env::temp_dir, PathBuf::from);
+        Folder::under(&base)
+    }
+
+    pub fn under(base: &Path) -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = base.join(format!("zkd-process-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&path);

@@ -32,9 +32,9 @@ class Living(threading.Thread):
     """One session. `known` are the zxids of the last changes that it has read of; a watch is
     `armed` until its event comes, and then the change is `due` to be read, which arms it again."""
 
-    def __init__(self, ports, name):
+    def __init__(self, places, name):
         super().__init__(daemon=True, name=name)
-        self.ports, self.turn = list(ports), 0
+        self.places, self.turn = list(places), 0
         self.session, self.passwd, self.zxid = 0, b"\0" * 16, 0
         self.path = f"/living/{name}"
         self.known, self.armed, self.due = {"data": 0, "children": 0}, set(), set()
@@ -79,10 +79,10 @@ class Living(threading.Thread):
         """To the next server that takes the session, or begins it."""
         end = Deadline(MOVE_S)
         while not self.ending.is_set():
-            port = self.ports[self.turn % len(self.ports)]
+            place = self.places[self.turn % len(self.places)]
             self.turn += 1
             try:
-                return self.connect(port)
+                return self.connect(place)
             except OSError:
                 self.drop()
                 if end.is_over():
@@ -90,8 +90,8 @@ class Living(threading.Thread):
                 time.sleep(0.05)
         raise OSError("it is over")
 
-    def connect(self, port):
-        self.link = socket.create_connection(("127.0.0.1", port), seconds(5))
+    def connect(self, place):
+        self.link = socket.create_connection(place, seconds(5))
         self.link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         body = Writer().int(0).long(self.zxid).int(TIMEOUT_MS).long(self.session)
@@ -211,9 +211,10 @@ class Watchers:
 
     def begin(self, members, count=3):
         """Each begins at another member."""
-        ports = [member.client_port for member in members]
+        places = [(member.host, member.client_port) for member in members]
         for n in range(count):
-            one = Living(ports[n % len(ports):] + ports[:n % len(ports)], f"l{n + 1}")
+            begin = n % len(places)
+            one = Living(places[begin:] + places[:begin], f"l{n + 1}")
             self.sessions.append(one)
             one.begin()
 

@@ -103,7 +103,7 @@ def refuses(check):
 
 
 def watched(**known):
-    watchers, one = Watchers(), Living([1], "l1")
+    watchers, one = Watchers(), Living([("127.0.0.1", 1)], "l1")
     one.session = 5
     one.known.update(known)
     watchers.sessions.append(one)
