@@ -126,9 +126,14 @@ class Member:
 
     @property
     def host(self):
-        """Where its ports are: on loopback, unless the ensemble has a network."""
+        """Where its clients come to: 127.0.0.1, unless the ensemble has a network."""
         network = self.ensemble.network
-        return network.host(self.id) if network else self.spec.host
+        return network.host(self.id) if network else "127.0.0.1"
+
+    @property
+    def peer_host(self):
+        """Where the others find it."""
+        return self.host if self.ensemble.network else self.spec.host
 
     @property
     def address(self):
@@ -459,7 +464,7 @@ class Ensemble:
             own = (member.quorum_port, member.election_port)
             quorum, election = self.seen.get((viewer, member.id), own)
             role = ":observer" if member.observer else ""
-            lines[f"server.{member.id}"] = f"{member.host}:{quorum}:{election}{role}"
+            lines[f"server.{member.id}"] = f"{member.peer_host}:{quorum}:{election}{role}"
         return lines
 
     def save(self):

@@ -159,7 +159,6 @@ pub fn read(config: &mut Config, file: &File, sources: &Sources) -> Result<(), C
     limits(config, file)?;
     let me = required_id(config, of, &active, me)?;
     strict_properties(config, file)?;
-    unbuilt(config, file)?;
     let last_seen = last_seen(config, sources, dynamic.is_some(), &active, rules)?;
     let files_at_start = files_at_start(config, sources, dynamic.is_some(), last_seen.is_some());
     let static_pairs = file.in_order().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -203,21 +202,6 @@ fn dynamic_file<'a>(
         return Err(file.fault("dynamicConfigFile", format!("{path} cannot be read")));
     };
     File::read(name, text, &mut config.warnings).map(Some)
-}
-
-/// What members do not do yet: clients would find less than the file says.
-fn unbuilt(config: &Config, file: &File) -> Result<(), ConfigError> {
-    let ensemble = &config.ensemble;
-    let asked = [
-        ("localSessionsEnabled", ensemble.local_sessions),
-        ("readonlymode.enabled", config.admin.read_only_mode),
-        ("observerMasterPort", ensemble.observing.master_port.is_some()),
-        ("leaderServes", !ensemble.leading.serves_clients),
-    ];
-    match asked.iter().find(|(_, is_asked)| *is_asked) {
-        Some((key, _)) => Err(file.fault(key, "no member does this yet; remove the key")),
-        None => Ok(()),
-    }
 }
 
 /// An id is looked for even where none is needed, and must be a number then.

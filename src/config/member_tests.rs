@@ -159,8 +159,6 @@ fn keys_and_files_that_do_not_go_together_are_refused_in_apache_s_words() {
             "quorum.auth.enableSasl: SASL between servers",
         ),
         (three_with("oraclePath=/o"), AS_1, "oraclePath: an oracle"),
-        (three_with("localSessionsEnabled=true"), AS_1, "localSessionsEnabled: no member does"),
-        (three_with("observerMasterPort=2191"), AS_1, "observerMasterPort: no member does"),
         (
             three_with("dynamicConfigFile=/d/f.1"),
             Files { dynamic: Some(TWO), ..AS_1 },
@@ -233,11 +231,11 @@ fn warnings_are_apache_s_too() {
 
 #[test]
 fn keys_of_an_ensemble_earn_no_line_in_a_member() {
-    let keys = "leaderServes=yes\nquorumListenOnAllIPs=true\nforceSnapshotSync=true\n\
+    let keys = "leaderServes=no\nquorumListenOnAllIPs=true\nforceSnapshotSync=true\n\
         learner.asyncSending=true\nleader.nodelay=true\n";
     let text = format!("{LIMITS}{THREE}{keys}");
     assert_eq!(read(&text, AS_1).expect("sound").warnings, Vec::<String>::new());
-    assert_eq!(read(keys, AS_1).expect("alone").warnings.len(), 2);
+    assert_eq!(read(keys, AS_1).expect("alone").warnings.len(), 3);
     let off = format!("{LIMITS}{THREE}leader.nodelay=false\nquorum.auth.server.saslLoginContext=X");
     assert_eq!(read(&off, AS_1).expect("sound").warnings.len(), 2);
 }
