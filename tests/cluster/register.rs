@@ -32,7 +32,7 @@ const CHECKERS: [&str; 20] = [
 ];
 
 /// Mistakes that worlds other than that of whole members make.
-const OTHERS: [&str; 2] = ["RenameBeforeSync", "StrictRounds"];
+const OTHERS: [&str; 3] = ["NoDialBack", "RenameBeforeSync", "StrictVotes"];
 
 struct Row {
     id: String,

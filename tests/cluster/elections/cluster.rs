@@ -41,15 +41,18 @@ pub enum Breakage {
     VoteAboveDisk,
     /// A server that is not let in again dials nobody.
     NoRedial,
-    /// Those who have settled are believed only where they did so in the same round.
-    StrictRounds,
+    /// Those who have settled are believed only where they voted as one would oneself.
+    StrictVotes,
+    /// Who is smaller and no voter is not dialled back.
+    NoDialBack,
 }
 
 impl Breakage {
     /// The mistake that this process was asked to make.
     pub fn asked() -> Breakage {
         match std::env::var("ZKD_BREAKAGE").as_deref() {
-            Ok("StrictRounds") => Breakage::StrictRounds,
+            Ok("StrictVotes") => Breakage::StrictVotes,
+            Ok("NoDialBack") => Breakage::NoDialBack,
             _ => Breakage::None,
         }
     }

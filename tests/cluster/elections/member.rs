@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zkd::base::{ConnId, Instant, Rng, ServerId};
 use zkd::election::{DialFailure, Outcome};
-use zkd::peering::{ElectionReader, Heard, PeerState};
+use zkd::peering::{ElectionReader, Heard, HostPort, PeerState};
 
 use super::cluster::Breakage;
 use super::following::Following;
@@ -14,7 +14,7 @@ use super::java::JavaVoter;
 use super::leading::Leading;
 use super::plan::{Form, Kind, Plan};
 use super::role::{Kept, News, Office, QUORUM_PORT, Role};
-use super::voter::{Act, ELECTION_PORT, Voter, ZkdVoter, standing};
+use super::voter::{Act, ELECTION_PORT, Voter, ZkdVoter, addresses, standing};
 use super::wires::{CallOver, Calls, Line, Wires};
 use crate::plan::stream;
 use crate::world::network::{DialError, Happening, Read, Socket};
@@ -352,6 +352,9 @@ impl Member {
         for act in acts {
             match act {
                 Act::Dial { call, .. } if self.breakage == Breakage::NoRedial && call > 20 => {}
+                Act::Dial { addresses, .. }
+                    if self.breakage == Breakage::NoDialBack
+                        && is_of_observer(plan, &addresses) => {}
                 Act::Dial { call, addresses } => life.calls.begin(wires, call, &addresses),
                 Act::DropDial { call } => life.calls.drop(wires, call),
                 Act::Write { link, bytes } => self.write(plan, wires, life, link, &bytes),
@@ -483,4 +486,10 @@ fn close(wires: &mut Wires<'_>, life: &mut Life, link: ConnId, after_flush: bool
     } else {
         wires.close(line.socket);
     }
+}
+
+/// Whether these are the addresses of a member that does not vote.
+fn is_of_observer(plan: &Plan, at: &[HostPort]) -> bool {
+    let mut observers = plan.members.iter().filter(|member| !member.votes);
+    observers.any(|member| addresses(plan, member.id) == at)
 }

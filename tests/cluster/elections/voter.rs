@@ -91,6 +91,8 @@ pub struct ZkdVoter {
     known: (i64, Vote),
     /// Whether it says that it decides early.
     says_kin: bool,
+    /// What it has on its disk since it looks.
+    zxid: Zxid,
     breakage: Breakage,
 }
 
@@ -119,11 +121,13 @@ impl ZkdVoter {
             min_interval_ms: 200,
             max_interval_ms: plan.longest_pause_ms,
         };
+        let zxid = standing.zxid;
         let election = Election::new(settings, electorate(plan), standing);
         let known = (election.round(), election.proposal());
         let (meshed, elected) = (Vec::new(), Vec::new());
         let says_kin = plan.is_early;
-        let mut voter = ZkdVoter { mesh, election, meshed, elected, known, says_kin, breakage };
+        let mut voter =
+            ZkdVoter { mesh, election, meshed, elected, known, says_kin, zxid, breakage };
         let spec = |m: &MemberPlan| {
             let spec = PeerSpec { addresses: addresses(plan, m.id), voter: m.votes };
             (ServerId(m.id), spec)
@@ -206,6 +210,7 @@ impl ZkdVoter {
 
 impl Voter for ZkdVoter {
     fn start(&mut self, now: Instant, standing: Standing, acts: &mut Vec<Act>) {
+        self.zxid = standing.zxid;
         self.election.start(now, standing, &mut self.elected);
         self.settle(now, acts);
     }
@@ -249,9 +254,10 @@ impl Voter for ZkdVoter {
     fn message(&mut self, now: Instant, link: ConnId, body: &[u8], acts: &mut Vec<Act>) {
         let mut notification = Notification::read(body).expect("everybody here writes well");
         notification.is_kin |= self.breakage == Breakage::JavaIsHasty;
-        let is_other = notification.state != PeerState::Looking
-            && notification.vote.election_epoch != self.round();
-        if self.breakage == Breakage::StrictRounds && is_other {
+        let Vote { zxid, election_epoch, .. } = notification.vote;
+        let is_other = (zxid, election_epoch) != (self.zxid, self.round());
+        let is_settled = notification.state != PeerState::Looking;
+        if self.breakage == Breakage::StrictVotes && is_settled && is_other {
             return self.settle(now, acts);
         }
         if let Some(from) = self.mesh.heard(now, link) {

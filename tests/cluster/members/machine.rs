@@ -69,7 +69,7 @@ impl Machine {
         self.threads.breakage = breakage;
         let files = &mut *self.files.borrow_mut();
         files.ignores_sync = breakage == Breakage::NoSync;
-        files.ignores_draft_sync = breakage == Breakage::ImageNotSynced;
+        files.ignores_image_sync = breakage == Breakage::ImageNotSynced;
     }
 
     /// From its next start on this member is told something else.

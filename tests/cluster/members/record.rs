@@ -26,8 +26,9 @@ struct Kept {
     synced: i64,
     accepted: i64,
     current: i64,
-    /// Where the log ends behind each cut above an image that is not on the disk yet.
-    cuts: VecDeque<i64>,
+    /// The cuts that are not on the disk yet: the least that is there if one is cut short, and
+    /// where the log ends behind it.
+    cuts: VecDeque<(i64, i64)>,
     /// It has said to its present leader that it has all that the leader began with.
     has_joined: bool,
 }
@@ -177,6 +178,12 @@ impl Record {
             return self.find(format!("epochs: {member} accepted {accepted} below {current}"));
         }
         let last = recovered.last_logged.0;
+        let had = kept.cuts.iter().map(|(least, _)| *least).fold(kept.synced, i64::min);
+        if last < had && !recovered.is_lost {
+            return self.find(format!(
+                "positions: {member} comes back with 0x{last:x}; its disk had 0x{had:x}"
+            ));
+        }
         kept.log = recovered.tail.iter().map(|entry| entry.header.zxid.0).collect();
         kept.cuts.clear();
         (kept.applied, kept.synced) = (applied, last);
@@ -232,7 +239,9 @@ impl Record {
             }
             StorageCommand::Truncate { zxid, .. } => {
                 self.count("truncations");
-                self.members[member].log.retain(|logged| *logged <= zxid.0);
+                let kept = &mut self.members[member];
+                kept.log.retain(|logged| *logged <= zxid.0);
+                kept.cuts.push_back((zxid.0, zxid.0));
             }
             StorageCommand::CutAbove { zxid, sent, .. } => {
                 self.count("cuts above an image");
@@ -240,7 +249,7 @@ impl Record {
                 let kept = &mut self.members[member];
                 kept.log.retain(|z| *z <= zxid.0 || sent.contains(z));
                 let last = kept.log.last().map_or(zxid.0, |last| zxid.0.max(*last));
-                kept.cuts.push_back(last);
+                kept.cuts.push_back((zxid.0, last));
             }
             StorageCommand::WriteEpoch { file: EpochFile::Accepted, .. } => {
                 self.count("epochs accepted");
@@ -262,9 +271,8 @@ impl Record {
             StorageCommand::InstallSnapshot { zxid, .. } => {
                 kept.synced = kept.synced.max(zxid.0);
             }
-            StorageCommand::Truncate { zxid, .. } => kept.synced = kept.synced.min(zxid.0),
-            StorageCommand::CutAbove { .. } => {
-                let last = kept.cuts.pop_front().expect("what is done was handed over");
+            StorageCommand::Truncate { .. } | StorageCommand::CutAbove { .. } => {
+                let (_, last) = kept.cuts.pop_front().expect("what is done was handed over");
                 kept.synced = kept.synced.min(last);
             }
             StorageCommand::WriteEpoch { file, epoch, .. } => {

@@ -172,13 +172,17 @@ impl Threads {
 
     fn execute_all(&mut self) {
         while let Some(command) = self.queue.pop_front() {
-            if !self.is_left_out(&command)
-                && let Err(fatal) = self.execute(&command)
-                && !self.is_swallowed()
-            {
-                self.said.push(StorageEvent::Failed(fatal));
-                self.has_failed = true;
-                return;
+            let done = match self.is_left_out(&command) {
+                true => Ok(()),
+                false => self.execute(&command),
+            };
+            if let Err(fatal) = done {
+                if !self.is_swallowed() {
+                    self.said.push(StorageEvent::Failed(fatal));
+                    self.has_failed = true;
+                    return;
+                }
+                self.pretend(&command);
             }
             self.batch.push(command);
         }
@@ -187,31 +191,46 @@ impl Threads {
     /// Does one command, or what a breakage makes of it.
     fn execute(&mut self, command: &StorageCommand) -> Result<(), Fatal> {
         let Some(log) = &mut self.log else { return Ok(()) };
+        let is_cut =
+            matches!(command, StorageCommand::Truncate { .. } | StorageCommand::CutAbove { .. });
         match (self.breakage, command) {
-            (Breakage::CutsOneMore, StorageCommand::Truncate { ticket, zxid }) => {
-                let (ticket, zxid) = (*ticket, Zxid(zxid.0 - 1));
-                log.execute(&StorageCommand::Truncate { ticket, zxid }, &mut self.said)
+            (Breakage::CutsNothing, _) if is_cut => self.pretend(command),
+            (Breakage::CutsOneMore, _) if is_cut => {
+                let done = log.execute(&one_more(command), &mut Vec::new());
+                self.pretend(command);
+                return done;
             }
-            (Breakage::AppendsAtOldPlace, StorageCommand::Truncate { .. }) => {
+            (Breakage::AppendsAtOldPlace, _) if is_cut => {
                 let disk = SimDisk::new(&self.files);
                 let mut other = LogWriter::new(disk, &self.settings, Zxid::ZERO);
-                other.execute(command, &mut self.said)
+                return other.execute(command, &mut self.said);
             }
             (Breakage::AppendsAtOldPlace, StorageCommand::Append { .. }) => {
                 let mut command = command.clone();
                 if let StorageCommand::Append { roll, .. } = &mut command {
                     *roll = false;
                 }
-                log.execute(&command, &mut self.said)
+                return log.execute(&command, &mut self.said);
             }
-            (Breakage::OldThreadLives, StorageCommand::Truncate { zxid, .. }) => {
+            (
+                Breakage::OldThreadLives,
+                StorageCommand::Truncate { zxid, .. } | StorageCommand::CutAbove { zxid, .. },
+            ) => {
                 log.execute(command, &mut self.said)?;
                 let Some(again) = self.last_append.take() else { return Ok(()) };
                 let mut other = LogWriter::new(SimDisk::new(&self.files), &self.settings, *zxid);
                 other.execute(&again, &mut self.said)?;
-                other.sync().map(|_| ())
+                return other.sync().map(|_| ());
             }
-            _ => log.execute(command, &mut self.said),
+            _ => return log.execute(command, &mut self.said),
+        }
+        Ok(())
+    }
+
+    /// Says of a command that was not done what is said of one that was.
+    fn pretend(&mut self, command: &StorageCommand) {
+        if let StorageCommand::CutAbove { ticket, zxid, .. } = command {
+            self.said.push(StorageEvent::CutAt { ticket: *ticket, kept: *zxid });
         }
     }
 
@@ -244,7 +263,6 @@ impl Threads {
             (Breakage::EpochForgotten, StorageCommand::WriteEpoch { file, .. }) => {
                 *file == EpochFile::Accepted
             }
-            (Breakage::CutsNothing, StorageCommand::Truncate { .. }) => true,
             _ => false,
         }
     }
@@ -314,6 +332,17 @@ impl Threads {
         // Where something strikes, it has struck.
         let _: std::io::Result<()> = write(&mut disk);
     }
+}
+
+/// The cut that takes one txn more.
+fn one_more(command: &StorageCommand) -> StorageCommand {
+    let mut command = command.clone();
+    if let StorageCommand::Truncate { zxid, .. } | StorageCommand::CutAbove { zxid, .. } =
+        &mut command
+    {
+        *zxid = Zxid(zxid.0 - 1);
+    }
+    command
 }
 
 fn chore_name(command: &ChoreCommand) -> &'static str {

@@ -65,6 +65,8 @@ pub struct Files {
     /// Files that do not have their final name yet are not synced: the breakage "rename before
     /// sync".
     pub ignores_draft_sync: bool,
+    /// Snapshots are not synced.
+    pub ignores_image_sync: bool,
     /// Nothing is ever cut off a file.
     pub ignores_cut: bool,
     /// After a power cut the torn record at the newest log's end has a checksum that fits.
@@ -94,6 +96,7 @@ impl Files {
             ignores_sync: false,
             ignores_dir_sync: false,
             ignores_draft_sync: false,
+            ignores_image_sync: false,
             ignores_cut: false,
             mends_torn_tails: false,
             hides_marks: false,
@@ -152,10 +155,14 @@ impl Files {
         Some(())
     }
 
-    fn is_draft(&self, inode: usize) -> bool {
+    /// Whether a breakage leaves this file's sync out.
+    fn ignores_sync_of(&self, inode: usize) -> bool {
         let name = self.live.iter().find(|(_, i)| **i == inode).map(|(path, _)| path);
         let name = name.and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy();
-        name.starts_with('.') || name.ends_with(".tmp")
+        let is_draft = name.starts_with('.') || name.ends_with(".tmp");
+        self.ignores_sync
+            || self.ignores_draft_sync && is_draft
+            || self.ignores_image_sync && name.contains("snapshot")
     }
 
     /// Turns one byte over in a log, in the newest only where more than `bound` bytes follow: what
@@ -428,7 +435,7 @@ impl Disk for SimDisk {
         self.change(|files| {
             files.syncs += 1;
             files.clock_ns += files.sync_ns;
-            if files.ignores_sync || files.ignores_draft_sync && files.is_draft(inode) {
+            if files.ignores_sync_of(inode) {
                 return Ok(());
             }
             let file = &mut files.inodes[inode];

@@ -220,9 +220,12 @@ fn zk_962_who_joins_among_writes_is_coherent() {
         let mut plan = three();
         plan.seed += turn;
         play(&plan, |stage| {
-            stage.start(&[1, 2])?;
+            stage.start(&[0, 1, 2])?;
             stage.led_by(2)?;
             stage.write(2, &[create(0), create(1)])?;
+            stage.level(&[0, 1, 2])?;
+            stage.kill(&[0]);
+            stage.write(2, &[set(0), set(1)])?;
             let mark = stage.mark();
             stage.start(&[0])?;
             let ops = |n: u64| vec![set(n as u8 % 2), create(2 + n as u8 % 6)];
