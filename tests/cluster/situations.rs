@@ -1,5 +1,7 @@
 //! Situations in which the server once did what it must not, by hand.
 
+use std::sync::Arc;
+
 use zkd::base::limits;
 use zkd::base::{ConnId, Instant, Now, SessionId, Ticket, WallMillis, Xid, Zxid};
 use zkd::client::{Call, NewNode};
@@ -7,7 +9,7 @@ use zkd::config::Config;
 use zkd::disk::{Disk, StorageSettings};
 use zkd::history::{ChoreCommand, StorageCommand, StorageEvent};
 use zkd::node::{Effect, Effects, Event, Node, Start};
-use zkd::proto::{Acl, CreateKind, CreateTxn, RequestHeader, Txn, TxnHeader, Writer};
+use zkd::proto::{Acl, CreateKind, CreateTxn, PathList, RequestHeader, Txn, TxnHeader, Writer};
 use zkd::state::{Applied, Mode, State, StateSettings};
 
 use crate::world::disk::{Fault, SimDisk};
@@ -268,6 +270,21 @@ fn zk_4743_a_version_wraps_as_in_apache() {
         let node = state.node(state.find("/n1").expect("it is there"));
         assert_eq!(node.node_stat().version, next);
     }
+}
+
+/// ZK-3145: an image was written while a session ended: its node is gone from it, and the parent was
+/// written before. The close says what it deleted, so its replay brings the parent to what it was.
+#[test]
+fn zk_3145_a_close_that_an_image_knows_in_part_is_replayed_whole() {
+    let mut state = State::new(&StateSettings::default());
+    fill(&mut state, 2, 0);
+    let header = TxnHeader { session: SessionId(7), cxid: 0, zxid: Zxid(9), time: WallMillis(1) };
+    let mut paths = PathList::default();
+    paths.push("/n1/gone");
+    let close = Txn::CloseSession { paths: Some(Arc::new(paths)) };
+    state.apply(&header, &close, Mode::Replay, &mut Applied::default());
+    let pzxid = |path| state.node(state.find(path).expect("it is there")).node_stat().pzxid;
+    assert_eq!((pzxid("/n1"), pzxid("/n2")), (Zxid(9), Zxid(2)));
 }
 
 /// A client that takes its replies slowly and says that it is there keeps its session.

@@ -359,8 +359,8 @@ fn groups_elect_without_one_group_and_not_without_two() {
     agree(&mut cluster, &[0, 1, 2, 4, 5]);
 }
 
-/// ZK-4886: an observer with the smallest id, or the greatest, is answered and finds the leader, and again
-/// when there is another.
+/// ZK-4886: an observer with the smallest id, or the greatest, is answered and finds the leader,
+/// and again when there is another.
 #[test]
 fn zk_4886_an_observer_of_any_id_finds_every_leader() {
     for observer in [0, 3] {
