@@ -65,7 +65,10 @@ def place(stage):
 
 def prepare(stage, kind, leader, observer, followers):
     """The observer misses something that whoever feeds it has where the name says."""
-    stage.lead(leader, *followers)
+    # Two of them cannot do without the one that must lead, whoever starts slowly.
+    stage.lead(leader, followers[0])
+    for follower in followers[1:]:
+        stage.join(follower)
     stage.fill(leader, wide=kind.startswith("snap"))
     if not kind.startswith("snap"):
         stage.join(observer)
