@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use zkd::base::{Fatal, Instant, Now, SessionId, WallMillis};
+use zkd::base::{Fatal, Instant, Now, SessionId, WallMillis, Zxid};
 use zkd::config::Config;
 use zkd::disk::{Chores, LogWriter, Recovered, StorageSettings, kept_ms, recover};
 use zkd::node::{Effect, Effects, Event, Handover, Node, Start};
@@ -21,6 +21,9 @@ use crate::world::network::Happening;
 
 /// How long a turn takes, at least: the next one is no earlier.
 const TURN_NS: u64 = 20_000;
+
+/// Between two looks at every node and every watch there are at most so many turns.
+const TURNS_UNSEEN: u64 = 256;
 
 pub struct Machine {
     pub place: usize,
@@ -39,6 +42,9 @@ pub struct Machine {
     pub lives: u64,
     /// Why the process has ended by itself.
     pub fatal: Option<Fatal>,
+    /// Where its state was when all of it was looked at, and how many turns ago.
+    seen: Zxid,
+    unseen: u64,
 }
 
 impl Machine {
@@ -61,6 +67,8 @@ impl Machine {
             jumped_ms: 0,
             lives: 0,
             fatal: None,
+            seen: Zxid::ZERO,
+            unseen: 0,
         }
     }
 
@@ -159,6 +167,7 @@ impl Machine {
             self.node = Some(node);
             return Ok(());
         }
+        wires.record.on_clock(self.place, now.mono);
         let came = self.take_in(wires, happenings);
         let storage = std::mem::take(&mut self.threads.events);
         let rebuilt = self.threads.rebuilt.take();
@@ -172,7 +181,7 @@ impl Machine {
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
         node.turn(now, &events, &mut effects);
-        node.check();
+        self.check(&node);
         wires.record.count("turns");
         drop(events);
         let has_ended = self.perform(wires, &effects);
@@ -184,6 +193,18 @@ impl Machine {
             self.node = Some(node);
         }
         seen
+    }
+
+    /// All that must hold between two turns; where nothing has moved, but now and then the whole.
+    fn check(&mut self, node: &Node) {
+        self.unseen += 1;
+        let applied = node.view().applied;
+        if applied != self.seen || self.unseen >= TURNS_UNSEEN {
+            node.check();
+            (self.seen, self.unseen) = (applied, 0);
+        } else {
+            node.check_turn();
+        }
     }
 
     fn take_in(&mut self, wires: &mut Wires<'_>, happenings: &[Happening]) -> Vec<Came> {
