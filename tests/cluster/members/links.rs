@@ -299,11 +299,14 @@ impl Links {
         }
     }
 
+    /// Clients that the node has closed: it hears of it before their places are given to others.
+    pub fn take_closed(&mut self) -> Vec<Came> {
+        let closed = std::mem::take(&mut self.closed).into_iter();
+        closed.map(|conn| Came::ClientClosed { conn, reason: CloseReason::Asked }).collect()
+    }
+
     /// Reads what may be read, at most so much of each line.
     pub fn read(&mut self, wires: &mut Wires<'_>, most: usize, came: &mut Vec<Came>) {
-        for conn in std::mem::take(&mut self.closed) {
-            came.push(Came::ClientClosed { conn, reason: CloseReason::Asked });
-        }
         for line in self.lines.iter_mut().flatten().filter(|line| !line.foreseen.is_empty()) {
             let bytes = std::mem::take(&mut line.foreseen);
             came.push(Came::Bytes { link: line.conn, bytes });

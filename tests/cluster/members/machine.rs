@@ -25,6 +25,9 @@ const TURN_NS: u64 = 20_000;
 /// Between two looks at every node and every watch there are at most so many turns.
 const TURNS_UNSEEN: u64 = 256;
 
+/// And between two looks at everything else.
+const TURNS_UNCHECKED: u64 = 8;
+
 pub struct Machine {
     pub place: usize,
     pub files: Rc<RefCell<Files>>,
@@ -32,8 +35,9 @@ pub struct Machine {
     settings: StorageSettings,
     seed: u64,
     read_bytes: usize,
+    turn_us: u64,
     pub breakage: Breakage,
-    node: Option<Node>,
+    node: Option<Box<Node>>,
     links: Links,
     pub threads: Threads,
     effects: Effects,
@@ -60,6 +64,7 @@ impl Machine {
             settings,
             seed,
             read_bytes: plan.read_bytes,
+            turn_us: plan.turn_us,
             breakage: Breakage::None,
             node: None,
             links: Links::default(),
@@ -86,7 +91,7 @@ impl Machine {
     }
 
     pub fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
+        self.node.as_deref()
     }
 
     pub fn is_up(&self) -> bool {
@@ -134,7 +139,7 @@ impl Machine {
             start.last_logged = zxid;
         }
         let node = Node::new(&self.config, start, now, self.seed ^ self.lives);
-        self.node = Some(node.expect("a good configuration"));
+        self.node = Some(Box::new(node.expect("a good configuration")));
         let observers = self.config.ensemble.observing.master_port;
         for port in [CLIENT_PORT, QUORUM_PORT, ELECTION_PORT].into_iter().chain(observers) {
             wires.network.listen(self.place, port);
@@ -190,6 +195,11 @@ impl Machine {
         if !has_ended {
             let due = self.next_due(wires, &mut node);
             wires.clock.set_alarm(self.place, due);
+            if self.turn_us > 0 {
+                // It is at its work for so long; what comes meanwhile comes with the next turn.
+                let until = wires.clock.now().plus_ns(self.turn_us * 1000);
+                wires.clock.pause(self.place, until);
+            }
             self.node = Some(node);
         }
         seen
@@ -202,13 +212,13 @@ impl Machine {
         if applied != self.seen || self.unseen >= TURNS_UNSEEN {
             node.check();
             (self.seen, self.unseen) = (applied, 0);
-        } else {
+        } else if self.unseen % TURNS_UNCHECKED == 0 {
             node.check_turn();
         }
     }
 
     fn take_in(&mut self, wires: &mut Wires<'_>, happenings: &[Happening]) -> Vec<Came> {
-        let mut came = Vec::new();
+        let mut came = self.links.take_closed();
         for happening in happenings {
             match *happening {
                 Happening::Acceptable { port } => self.links.accept(wires, port, &mut came),
