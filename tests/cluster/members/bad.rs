@@ -66,7 +66,8 @@ fn append(zxid: i64, cxid: i32, txn: &Txn) -> StorageCommand {
 /// These members hand it over to their logs, and have it on their disks.
 fn log(record: &mut Record, members: &[usize], zxid: i64, txn: &Txn) {
     for member in members {
-        let command = append(zxid, (zxid & 0xffff) as i32, txn);
+        let cxid = 100 * ((zxid >> 32) - 1) + (zxid & 0xffff);
+        let command = append(zxid, cxid as i32, txn);
         record.on_command(*member, &command);
         record.on_synced(*member, &command);
     }
@@ -90,6 +91,7 @@ fn refused(by: &str) -> Option<String> {
 /// Some have logged the first txn; one applies it.
 fn applied_by_one(loggers: &[usize]) -> Option<String> {
     let mut record = three();
+    record.on_word(0, None, Word::Leads { kind: PacketKind::NewLeader, zxid: Zxid(EPOCH) });
     log(&mut record, loggers, EPOCH + 1, &create("/a"));
     record.applied(0, EPOCH + 1);
     verdict(&mut record)

@@ -200,7 +200,7 @@ fn a_seed_of_members_is_the_same_in_another_process() {
 const FOUND: [(Breakage, &[&str], u64); 17] = [
     (Breakage::NoSync, &[], 1),
     (Breakage::AckBeforeSync, &["positions"], 1),
-    (Breakage::EpochBeforeTxns, &[], 55),
+    (Breakage::EpochBeforeTxns, &[], 155),
     (Breakage::AppendLost, &[], 1),
     (Breakage::EpochForgotten, &[], 1),
     (Breakage::VoteAboveDisk, &["positions"], 1),

@@ -170,6 +170,10 @@ impl Watches {
         }
         let mut was_watched = false;
         for table in tables(kind) {
+            // Each table is gone through by itself then, and tells by itself of a node that is gone.
+            if is_late && was_watched {
+                break;
+            }
             let Some(watch) = self.set.remove(&(path.to_owned(), *table)) else { continue };
             was_watched = true;
             if !is_late && zxid <= watch.since {
