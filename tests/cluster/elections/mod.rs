@@ -2,8 +2,8 @@
 //! the readers of the peers' language, and members that do as Java does. A seed is a plan; a
 //! failing plan shrinks to a scenario that can be pasted beside the others.
 //!
-//! A fifth of `ZKD_SIM_SECONDS` bounds the fresh seeds; `ZKD_SIM_FIRST` and `ZKD_SIM_SEEDS` choose a
-//! block of them instead. `ZKD_SIM_ELECTION` runs one seed and prints what happened.
+//! A fifth of `ZKD_SIM_SECONDS` bounds the fresh seeds; `ZKD_SIM_FIRST` and `ZKD_SIM_SEEDS` choose
+//! a block of them instead. `ZKD_SIM_ELECTION` runs one seed and prints what happened.
 
 mod check;
 mod cluster;

@@ -1,5 +1,5 @@
-//! Each checker with the smallest history that it must refuse, and beside it the nearest one that it
-//! must let pass. What is refused is told by the checker's name.
+//! Each checker with the smallest history that it must refuse, and beside it the nearest one that
+//! it must let pass. What is refused is told by the checker's name.
 
 use std::cell::RefCell;
 use std::rc::Rc;

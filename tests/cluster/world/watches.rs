@@ -170,7 +170,7 @@ impl Watches {
         }
         let mut was_watched = false;
         for table in tables(kind) {
-            // Each table is gone through by itself then, and tells by itself of a node that is gone.
+            // Each table is gone through by itself then, and tells of a node that is gone.
             if is_late && was_watched {
                 break;
             }
