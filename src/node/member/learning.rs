@@ -213,8 +213,9 @@ impl Node {
         };
         learner.link = Some(link);
         learner.splitter = Some(Box::new(Splitter::new(PacketBytes::default())));
+        let place = &learner.addresses[address];
+        log::info!("Successfully connected to leader, using address: {place}");
         member.uses.insert(link, Use::Leader);
-        log::info!("Connected to leader, using address {}", address);
         self.with_election(|election, _, out| election.confirm(out));
         self.tell_learner(LearnerInput::Dialed { address }, out);
     }

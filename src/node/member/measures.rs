@@ -223,7 +223,9 @@ impl super::leader::Leader {
 impl Node {
     /// What a server alone has not.
     pub fn peer_look(&self) -> Option<PeerLook> {
-        Some(self.member.as_deref()?.look(self.now.mono))
+        // Whoever serves reads alone is a member of nothing that it could tell of.
+        let member = self.member.as_deref().filter(|_| !self.is_read_only())?;
+        Some(member.look(self.now.mono))
     }
 
     /// A txn of this time is applied, wherever it came from.
