@@ -113,6 +113,10 @@ def all_kills():
                 f"kill/{letters}/{letters[1]}-leads/{who}-dies", "kill", letters,
                 kills.one(number),
             )
+        yield Case(
+            f"kill/{letters}/{letters[1]}-leads/leader-{letters[1]}-stops", "kill", letters,
+            kills.stops(2),
+        )
 
 
 def all_five():
@@ -135,8 +139,9 @@ def all_rolling():
 
 def all_alone():
     plays = {
-        "serves-clients": kills.serves, "leader-dies": kills.one(3), "follower-dies": kills.one(2),
-        "each-dies": kills.each, "all-stop": kills.all_at_once(signal.SIGTERM),
+        "serves-clients": kills.serves, "leader-dies": kills.one(3), "leader-stops": kills.stops(3),
+        "follower-dies": kills.one(2), "each-dies": kills.each,
+        "all-stop": kills.all_at_once(signal.SIGTERM),
         "all-die": kills.all_at_once(signal.SIGKILL), "quorum-lost": kills.quorum,
     }
     for name, play in plays.items():
