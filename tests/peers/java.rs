@@ -228,7 +228,8 @@ impl Java {
     fn txn_logs(&self) -> impl Iterator<Item = PathBuf> {
         let files = fs::read_dir(self.folder.0.join("data/version-2")).into_iter().flatten();
         let paths = files.flatten().map(|file| file.path());
-        paths.filter(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"log")))
+        paths
+            .filter(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"log")))
     }
 
     fn await_log<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {

@@ -143,11 +143,15 @@ fn transcripts(recorded: &Recorded) -> Vec<(About, Vec<Line>)> {
             conversations.iter().filter(|conversation| conversation.port == port).collect();
         speech::lines(&found, &within)
     };
+    let with_third = |mut lines: Vec<Line>| {
+        lines.retain(|line| line.dialler == 3 || line.acceptor == 3);
+        lines
+    };
     vec![
         (ELECTION, of(Port::Election, 0..*late)),
-        (LATE, of(Port::Election, *late..*away)),
+        (LATE, with_third(of(Port::Election, *late..*away))),
         (SYNC_DIFF, of(Port::Quorum, 0..*late)),
-        (SYNC_SNAP, of(Port::Quorum, *late..*away)),
+        (SYNC_SNAP, with_third(of(Port::Quorum, *late..*away))),
         (SYNC_BEHIND, of(Port::Quorum, *away..*alone)),
         (SYNC_TRUNC, of(Port::Quorum, *anew..u64::MAX)),
     ]
