@@ -76,7 +76,8 @@ impl Node {
         self.outstanding.less(conn.pauses, conn.order.len());
         self.watches.forget(id);
         if self.member.is_some() && conn.session != SessionId::NONE {
-            self.note_gone(Touch { session: conn.session, timeout_ms: conn.timeout_ms });
+            let touch = Touch { session: conn.session, timeout_ms: conn.timeout_ms };
+            self.note_gone(touch, conn.stats.last_heard);
         }
         self.let_go(id, conn.session, conn.order.has_writes_under_way());
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use zkd::proto::{Acl, CreateKind, Entry, Txn, TxnHeader};
+use zkd::proto::{Acl, CreateKind, Entry, EventKind, Txn, TxnHeader};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelNode {
@@ -53,13 +53,15 @@ pub struct Model {
     pub zxid: i64,
     pub nodes: BTreeMap<String, Rc<ModelNode>>,
     pub sessions: BTreeMap<i64, i32>,
+    /// What its last txn has changed, as watches tell of it.
+    pub changes: Vec<(String, EventKind)>,
 }
 
 impl Model {
     /// The tree of an empty directory, told by the server's own view of its built-in nodes.
     pub fn fresh(built_in: impl IntoIterator<Item = (String, ModelNode)>) -> Model {
         let nodes = built_in.into_iter().map(|(path, node)| (path, Rc::new(node))).collect();
-        Model { zxid: 0, nodes, sessions: BTreeMap::new() }
+        Model { nodes, ..Model::default() }
     }
 
     pub fn apply(&mut self, entry: &Entry) {
@@ -68,6 +70,7 @@ impl Model {
         let is_first = zxid.counter() == 1 && i64::from(zxid.epoch()) > self.zxid >> 32;
         assert!(is_first || zxid.0 == self.zxid + 1, "the canonical history has no gap");
         self.zxid = zxid.0;
+        self.changes.clear();
         self.apply_txn(&entry.header, &entry.txn);
     }
 
@@ -106,6 +109,7 @@ impl Model {
                 parent.cversion = create.parent_cversion;
                 parent.pzxid = header.zxid.0;
                 self.nodes.insert(create.path.clone(), Rc::new(node));
+                self.note(&create.path, EventKind::NodeCreated);
             }
             Txn::Delete { path } | Txn::DeleteContainer { path } => self.delete(path, header),
             Txn::SetData { path, data, version } => {
@@ -115,6 +119,7 @@ impl Model {
                 node.version = *version;
                 node.mzxid = header.zxid.0;
                 node.mtime = header.time.0;
+                self.note(path, EventKind::NodeDataChanged);
             }
             Txn::SetAcl { path, acl, version } => {
                 let node = self.node_mut(path);
@@ -138,6 +143,14 @@ impl Model {
         let parent = self.node_mut(&parent);
         assert!(parent.children.remove(&name));
         parent.pzxid = parent.pzxid.max(header.zxid.0);
+        self.note(path, EventKind::NodeDeleted);
+    }
+
+    fn note(&mut self, path: &str, kind: EventKind) {
+        self.changes.push((path.to_owned(), kind));
+        if kind != EventKind::NodeDataChanged {
+            self.changes.push((split(path).0, EventKind::NodeChildrenChanged));
+        }
     }
 
     fn node_mut(&mut self, path: &str) -> &mut ModelNode {

@@ -16,6 +16,7 @@ use crate::plan::{Plan, Step, Strike, stream};
 use crate::world::client::{Client, Oracle, Violation};
 use crate::world::disk::Fault;
 use crate::world::machine::{Breakage, Machine};
+use crate::world::watches::Changes;
 
 /// What a run did and whether it was right.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub struct Outcome {
 struct History {
     entries: Vec<Entry>,
     models: Vec<Model>,
+    changes: Changes,
     acknowledged: i64,
     counters: BTreeMap<&'static str, u64>,
 }
@@ -45,6 +47,7 @@ impl History {
             let entry = Entry::read(entry).expect("the node appends entries");
             let mut model = self.models.last().expect("the fresh tree").clone();
             model.apply(&entry);
+            self.changes.add(model.zxid, &model.changes);
             self.models.push(model);
             self.entries.push(entry);
         }
@@ -54,6 +57,10 @@ impl History {
 impl Oracle for History {
     fn model_at(&self, zxid: i64) -> Option<&Model> {
         self.models.get(usize::try_from(zxid).ok()?)
+    }
+
+    fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     fn on_acknowledged(&mut self, zxid: i64, session: i64, cxid: i32) -> Result<(), Violation> {
@@ -118,6 +125,7 @@ impl<'a> Run<'a> {
             history: History {
                 entries: Vec::new(),
                 models: Vec::new(),
+                changes: Changes::default(),
                 acknowledged: 0,
                 counters: BTreeMap::new(),
             },
@@ -194,6 +202,7 @@ impl<'a> Run<'a> {
         let keep = usize::try_from(last).unwrap_or(0);
         self.history.entries.truncate(keep);
         self.history.models.truncate(keep + 1);
+        self.history.changes.cut(last);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Requests between servers: what this one forwards for its clients, what it prepares for those of
 //! others, syncs, and sessions that move.
 
-use crate::base::{ConnId, SessionId, limits};
+use crate::base::{ConnId, Instant, SessionId, limits};
 use crate::peering::{
     AuthId, AuthIds, Forwarded, Revalidate, Revalidated, Touch, read_touches, write_request,
 };
@@ -238,15 +238,16 @@ impl Node {
         }
     }
 
-    /// A client has gone: what it was heard of counts for the next ping all the same.
-    pub(in super::super) fn note_gone(&mut self, touch: Touch) {
+    /// A client has gone: if it was heard since the last ping, that counts for the next one all the
+    /// same. That it has gone is no sign of life.
+    pub(in super::super) fn note_gone(&mut self, touch: Touch, heard: Instant) {
         if self.is_local(touch.session) {
             return;
         }
         let Some(learner) = self.member.as_deref_mut().and_then(|member| member.learner()) else {
             return;
         };
-        if learner.gone.len() < limits::QUORUM_TOUCHES {
+        if heard >= learner.told_touches && learner.gone.len() < limits::QUORUM_TOUCHES {
             learner.gone.push(touch);
         }
     }

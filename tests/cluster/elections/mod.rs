@@ -2,8 +2,8 @@
 //! the readers of the peers' language, and members that do as Java does. A seed is a plan; a
 //! failing plan shrinks to a scenario that can be pasted beside the others.
 //!
-//! `ZKD_SIM_FIRST` and `ZKD_SIM_SEEDS` choose the block of seeds; `ZKD_SIM_ELECTION` runs
-//! one seed and prints what happened.
+//! A fifth of `ZKD_SIM_SECONDS` bounds the fresh seeds; `ZKD_SIM_FIRST` and `ZKD_SIM_SEEDS` choose a
+//! block of them instead. `ZKD_SIM_ELECTION` runs one seed and prints what happened.
 
 mod check;
 mod cluster;
@@ -21,6 +21,7 @@ mod voter;
 mod wires;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crate::env_number;
 use cluster::{Breakage, Outcome, run, run_broken};
@@ -80,19 +81,21 @@ const FLOORS: [(&str, u64); 26] = [
 ];
 
 #[test]
-fn a_block_of_seeds_of_elections_agrees_and_does_something() {
+fn any_seeds_of_elections_agree_and_do_something() {
     if let Some(seed) = env_number("ZKD_SIM_ELECTION") {
         let outcome = check_seed(seed);
         println!("{:?}\n{}{:?}", Plan::of_seed(seed), outcome.tail, outcome.counters);
         assert_eq!(outcome.violation, None);
     }
-    // So many as take less than a minute.
-    let seeds = env_number("ZKD_SIM_SEEDS").unwrap_or(2000);
-    // The same ones always; `ZKD_SIM_FIRST` looks for others.
-    let first = env_number("ZKD_SIM_FIRST").unwrap_or(21_318_000_000);
+    let (asked, wanted) = (env_number("ZKD_SIM_FIRST"), env_number("ZKD_SIM_SEEDS"));
+    let first = asked.unwrap_or(u64::from(std::process::id()) * 1_000_000);
+    let time = if asked.is_some() { 0 } else { env_number("ZKD_SIM_SECONDS").unwrap_or(20) / 5 };
+    let (began, time) = (Instant::now(), Duration::from_secs(time));
     let mut totals: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let (mut agreed_ms, mut failed, mut alone) = (Vec::new(), Vec::new(), 0);
-    for seed in first + 1..=first + seeds {
+    let (mut agreed_ms, mut failed, mut alone, mut seeds) = (Vec::new(), Vec::new(), 0, 0);
+    while seeds < wanted.unwrap_or(200) || began.elapsed() < time {
+        let seed = first + 1 + seeds;
+        seeds += 1;
         let plan = Plan::of_seed(seed);
         let outcome = run(&plan);
         if let Some(violation) = outcome.violation {
@@ -116,7 +119,9 @@ fn a_block_of_seeds_of_elections_agrees_and_does_something() {
     }
     for (what, floor) in FLOORS {
         let n = totals.get(what).copied().unwrap_or(0);
-        assert!(n * 1000 >= floor * seeds, "{what}: only {n} in {seeds} plans");
+        // What is rare is not in each handful of them.
+        let is_enough = n * 1000 >= floor * seeds || floor * seeds < 10_000;
+        assert!(is_enough, "{what}: only {n} in {seeds} plans");
     }
 }
 

@@ -182,6 +182,7 @@ impl Agent {
             return;
         }
         let had = line.unsent.len();
+        self.client.catch_up(&mut line.unsent);
         while self.client.outstanding.len() < OUTSTANDING
             && let Some(op) = self.todo.pop_front()
         {

@@ -53,10 +53,31 @@ pub enum Breakage {
     TouchesInvented,
     /// Two learners are let in, and nobody else is.
     AcceptorDies,
+    /// A learner takes a proposal for committed.
+    ReplyBeforeCommit,
+    /// A leader takes a learner's ACK for given as soon as it has proposed.
+    AckForeseen,
+    /// A learner that was not told a proposal goes on with the next one, where now and then one is
+    /// lost.
+    ContinuitySkipped,
+    /// A leader forgets whom its learners have heard.
+    ExpiresEarly,
+    /// Members' own images hold the txn that follows, by their names.
+    ImageAboveCommitted,
+    /// Now and then an event is not told.
+    WatchLost,
+    /// Events are told twice.
+    EventTwice,
+    /// Events come behind the answer that shows what they tell.
+    EventLate,
+    /// Watches that are asked for once more are forgotten.
+    WatchesForgotten,
+    /// Now and then a request is answered before one that was made before it.
+    AnswersOvertake,
 }
 
 impl Breakage {
-    const ALL: [Breakage; 23] = {
+    const ALL: [Breakage; 33] = {
         use Breakage::*;
         [
             NoSync,
@@ -82,6 +103,16 @@ impl Breakage {
             TouchesLost,
             TouchesInvented,
             AcceptorDies,
+            ReplyBeforeCommit,
+            AckForeseen,
+            ContinuitySkipped,
+            ExpiresEarly,
+            ImageAboveCommitted,
+            WatchLost,
+            EventTwice,
+            EventLate,
+            WatchesForgotten,
+            AnswersOvertake,
         ]
     };
 

@@ -179,6 +179,7 @@ impl Cluster {
         self.serve_all()?;
         let served_ms = self.now().ms_since(calm);
         self.be_alike()?;
+        self.bury()?;
         Ok(served_ms)
     }
 
@@ -261,6 +262,21 @@ impl Cluster {
             (self.world.record.last_committed(), self.world.record.acknowledged);
         assert!(acknowledged <= last, "what was acknowledged is in the history");
         Ok(())
+    }
+
+    /// Sessions that nobody has any more come to their end, and their nodes with them.
+    fn bury(&mut self) -> Result<(), Violation> {
+        let bound = self.now().plus_ms(self.plan.bound_ms());
+        let living = |agent: &Agent| agent.client.session;
+        loop {
+            let living: BTreeSet<i64> = self.agents.iter().map(living).collect();
+            let sessions = self.world.record.sessions();
+            let Some(dead) = sessions.iter().find(|id| !living.contains(id)) else { return Ok(()) };
+            if self.now() > bound {
+                return Err(format!("sessions: 0x{dead:x} is nobody's and does not end"));
+            }
+            self.turn()?;
+        }
     }
 
     pub(super) fn turn(&mut self) -> Result<(), Violation> {

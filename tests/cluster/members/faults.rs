@@ -8,6 +8,7 @@ use crate::world::disk::Fault as DiskFault;
 impl Cluster {
     pub(super) fn begin(&mut self, index: usize) {
         let fault = self.plan.faults[index].fault.clone();
+        self.world.record.count("faults");
         self.world.record.count(fault.name());
         self.note(format!("{fault:?}"));
         let end = self.now().plus_ms(fault.lasts_ms());

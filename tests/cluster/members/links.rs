@@ -8,11 +8,12 @@ use zkd::base::{ConnId, limits};
 use zkd::election::DialFailure;
 use zkd::node::{CloseReason, Event, PeerEvent, PeerPort};
 use zkd::peering::HostPort;
-use zkd::proto::Splitter;
+use zkd::proto::{ConnectResponse, Splitter};
 
 use super::breakage::Breakage;
-use super::tap::Tap;
+use super::tap::{Tap, Word};
 use super::twist::Twist;
+use super::whisper::Whisper;
 use super::wires::{CLIENT_PORT, ELECTION_PORT, OBSERVERS_PORT, QUORUM_PORT, Wires};
 use crate::world::network::{DialError, Read, Socket};
 
@@ -60,8 +61,32 @@ impl Came {
 
 #[derive(Debug)]
 enum Kind {
-    Client(Splitter),
+    Client(Talk),
     Peer(Tap),
+}
+
+/// What is known of a client's line.
+#[derive(Debug, Default)]
+struct Talk {
+    splitter: Splitter,
+    /// What the handshake was answered, up to its end, and the session that it names.
+    greeting: Splitter,
+    session: Option<i64>,
+    whisper: Option<Whisper>,
+}
+
+impl Talk {
+    /// What is said to it: the session that it is let in with, if that is told by this.
+    fn greet(&mut self, bytes: &[u8]) -> Option<i64> {
+        if self.session.is_some() {
+            return None;
+        }
+        self.greeting.push(bytes);
+        let answer = self.greeting.next(1 << 20).expect("members write well");
+        let response = answer.map(ConnectResponse::read);
+        self.session = response.map(|said| said.expect("members write well").session.0);
+        self.session
+    }
 }
 
 #[derive(Debug)]
@@ -70,11 +95,16 @@ struct Line {
     socket: Socket,
     kind: Kind,
     twist: Option<Twist>,
+    /// What is wrong with how its owner hears, and what it takes for heard.
+    ears: Option<Twist>,
+    foreseen: Vec<u8>,
     unsent: Vec<u8>,
     /// How much of that was told last, and how much was taken since.
     told: usize,
     taken: usize,
     is_paused: bool,
+    /// The kernel says when it takes more.
+    is_full: bool,
     /// Closed by the process, as soon as everything is taken.
     is_parting: bool,
 }
@@ -105,7 +135,9 @@ impl Links {
     pub fn has_work(&self) -> bool {
         let ready = |index: &u32| self.at(*index).is_some_and(|line| !line.is_paused);
         let news = |line: &Line| line.news().is_some();
+        let foresees = |line: &Line| !line.foreseen.is_empty();
         !self.closed.is_empty()
+            || self.lines.iter().flatten().any(foresees)
             || self.readable.iter().any(ready)
             || self.lines.iter().flatten().any(news)
     }
@@ -130,19 +162,22 @@ impl Links {
         let conn = ConnId { index: index as u32, generation: self.generations[index] };
         self.by_socket.insert(socket, conn.index);
         self.readable.insert(conn.index);
-        let twist = match &kind {
-            Kind::Peer(tap) => Twist::of(self.breakage, tap),
-            Kind::Client(_) => None,
+        let (twist, ears) = match &kind {
+            Kind::Peer(tap) => (Twist::of(self.breakage, tap), Twist::of_ears(self.breakage, tap)),
+            Kind::Client(_) => (None, None),
         };
         self.lines[index] = Some(Line {
             conn,
             socket,
             kind,
             twist,
+            ears,
+            foreseen: Vec::new(),
             unsent: Vec::new(),
             told: 0,
             taken: 0,
             is_paused: false,
+            is_full: false,
             is_parting: false,
         });
         conn
@@ -165,7 +200,8 @@ impl Links {
         }
         while let Some(socket) = wires.network.accept(wires.node, port) {
             if port == CLIENT_PORT {
-                let conn = self.add(socket, Kind::Client(Splitter::default()));
+                let whisper = Whisper::of(self.breakage);
+                let conn = self.add(socket, Kind::Client(Talk { whisper, ..Talk::default() }));
                 came.push(Came::ClientAccepted { conn });
                 continue;
             }
@@ -256,14 +292,24 @@ impl Links {
 
     pub fn on_writable(&mut self, wires: &mut Wires<'_>, socket: Socket) {
         if let Some(index) = self.by_socket.get(&socket).copied() {
+            if let Some(line) = self.lines[index as usize].as_mut() {
+                line.is_full = false;
+            }
             self.flush(wires, index);
         }
     }
 
+    /// Clients that the node has closed: it hears of it before their places are given to others.
+    pub fn take_closed(&mut self) -> Vec<Came> {
+        let closed = std::mem::take(&mut self.closed).into_iter();
+        closed.map(|conn| Came::ClientClosed { conn, reason: CloseReason::Asked }).collect()
+    }
+
     /// Reads what may be read, at most so much of each line.
     pub fn read(&mut self, wires: &mut Wires<'_>, most: usize, came: &mut Vec<Came>) {
-        for conn in std::mem::take(&mut self.closed) {
-            came.push(Came::ClientClosed { conn, reason: CloseReason::Asked });
+        for line in self.lines.iter_mut().flatten().filter(|line| !line.foreseen.is_empty()) {
+            let bytes = std::mem::take(&mut line.foreseen);
+            came.push(Came::Bytes { link: line.conn, bytes });
         }
         let mut is_left = false;
         for index in self.readable.clone() {
@@ -315,15 +361,7 @@ impl Links {
                 Read::Bytes(_) if line.is_parting => {}
                 Read::Bytes(bytes) => {
                     size += bytes.len();
-                    match &mut line.kind {
-                        Kind::Peer(_) => came.push(Came::Bytes { link: conn, bytes }),
-                        Kind::Client(splitter) => {
-                            splitter.push(&bytes);
-                            while let Ok(Some(body)) = splitter.next(1 << 20) {
-                                came.push(Came::Frame { conn, body: body.to_vec() });
-                            }
-                        }
-                    }
+                    line.hear(wires, bytes, came);
                 }
             }
         }
@@ -340,19 +378,23 @@ impl Links {
 
     pub fn send(&mut self, wires: &mut Wires<'_>, conn: ConnId, bytes: &[u8]) {
         let Some(line) = self.find(conn) else { return };
-        match &mut line.twist {
-            Some(twist) => {
-                let bytes = twist.pass(bytes, &wires.record.sessions());
-                line.say(wires, &bytes);
-            }
-            None => line.say(wires, bytes),
-        }
+        let twisted = if let Some(twist) = &mut line.twist {
+            Some(twist.pass(bytes, &wires.record.sessions()))
+        } else if let Kind::Client(Talk { whisper: Some(whisper), .. }) = &mut line.kind {
+            Some(whisper.pass(bytes))
+        } else {
+            None
+        };
+        line.say(wires, twisted.as_deref().unwrap_or(bytes));
     }
 
     /// What this turn wrote goes to the kernel, as much as it takes.
     pub fn flush_all(&mut self, wires: &mut Wires<'_>) {
         for line in self.lines.iter_mut().flatten() {
-            let rest = line.twist.as_mut().map(Twist::rest).unwrap_or_default();
+            let mut rest = line.twist.as_mut().map(Twist::rest).unwrap_or_default();
+            if let Kind::Client(Talk { whisper: Some(whisper), .. }) = &mut line.kind {
+                rest = whisper.rest();
+            }
             if !rest.is_empty() {
                 line.say(wires, &rest);
             }
@@ -364,9 +406,10 @@ impl Links {
 
     fn flush(&mut self, wires: &mut Wires<'_>, index: u32) {
         let Some(line) = self.lines[index as usize].as_mut() else { return };
-        if !line.unsent.is_empty() {
+        if !line.unsent.is_empty() && !line.is_full {
             let taken = wires.network.write(wires.clock, line.socket, &line.unsent);
             line.unsent.drain(..taken);
+            line.is_full = !line.unsent.is_empty();
             line.taken += taken;
         }
         if line.is_parting && line.unsent.is_empty() {
@@ -400,11 +443,48 @@ impl Links {
 impl Line {
     /// Writes, and is overheard.
     fn say(&mut self, wires: &mut Wires<'_>, bytes: &[u8]) {
+        let node = wires.node;
         self.unsent.extend_from_slice(bytes);
-        if let Kind::Peer(tap) = &mut self.kind {
-            let node = wires.node;
-            let to = wires.network.other_end(self.socket);
-            tap.hear(bytes, &mut |word| wires.record.on_word(node, to, word));
+        let tap = match &mut self.kind {
+            Kind::Peer(tap) => tap,
+            Kind::Client(talk) => {
+                let greeted = talk.greet(bytes);
+                return greeted
+                    .into_iter()
+                    .for_each(|session| wires.record.on_greeted(node, session));
+            }
+        };
+        let to = wires.network.other_end(self.socket);
+        let (ears, foreseen) = (&mut self.ears, &mut self.foreseen);
+        tap.hear(bytes, &mut |word| {
+            if let (Word::Leads { kind, zxid }, Some(ears)) = (&word, &mut *ears) {
+                foreseen.extend(ears.foresee(*kind, *zxid));
+            }
+            wires.record.on_word(node, to, word);
+        });
+    }
+
+    /// Its owner hears something.
+    fn hear(&mut self, wires: &mut Wires<'_>, bytes: Vec<u8>, came: &mut Vec<Came>) {
+        let (conn, node) = (self.conn, wires.node);
+        match &mut self.kind {
+            Kind::Peer(tap) => {
+                tap.listen(&bytes, &mut |touches| wires.record.on_touched(node, touches));
+                let bytes = match &mut self.ears {
+                    Some(ears) => ears.pass(&bytes, &[]),
+                    None => bytes,
+                };
+                if !bytes.is_empty() {
+                    came.push(Came::Bytes { link: conn, bytes });
+                }
+            }
+            Kind::Client(talk) => {
+                talk.splitter.push(&bytes);
+                while let Ok(Some(body)) = talk.splitter.next(1 << 20) {
+                    came.push(Came::Frame { conn, body: body.to_vec() });
+                    talk.session.iter().for_each(|session| wires.record.on_heard(node, *session));
+                }
+            }
         }
     }
 

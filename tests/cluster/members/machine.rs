@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use zkd::base::{Fatal, Instant, Now, SessionId, WallMillis};
+use zkd::base::{Fatal, Instant, Now, SessionId, WallMillis, Zxid};
 use zkd::config::Config;
 use zkd::disk::{Chores, LogWriter, Recovered, StorageSettings, kept_ms, recover};
 use zkd::node::{Effect, Effects, Event, Handover, Node, Start};
@@ -22,6 +22,12 @@ use crate::world::network::Happening;
 /// How long a turn takes, at least: the next one is no earlier.
 const TURN_NS: u64 = 20_000;
 
+/// Between two looks at every node and every watch there are at most so many turns.
+const TURNS_UNSEEN: u64 = 256;
+
+/// And between two looks at everything else.
+const TURNS_UNCHECKED: u64 = 8;
+
 pub struct Machine {
     pub place: usize,
     pub files: Rc<RefCell<Files>>,
@@ -29,8 +35,9 @@ pub struct Machine {
     settings: StorageSettings,
     seed: u64,
     read_bytes: usize,
+    turn_us: u64,
     pub breakage: Breakage,
-    node: Option<Node>,
+    node: Option<Box<Node>>,
     links: Links,
     pub threads: Threads,
     effects: Effects,
@@ -39,6 +46,9 @@ pub struct Machine {
     pub lives: u64,
     /// Why the process has ended by itself.
     pub fatal: Option<Fatal>,
+    /// Where its state was when all of it was looked at, and how many turns ago.
+    seen: Zxid,
+    unseen: u64,
 }
 
 impl Machine {
@@ -54,6 +64,7 @@ impl Machine {
             settings,
             seed,
             read_bytes: plan.read_bytes,
+            turn_us: plan.turn_us,
             breakage: Breakage::None,
             node: None,
             links: Links::default(),
@@ -61,6 +72,8 @@ impl Machine {
             jumped_ms: 0,
             lives: 0,
             fatal: None,
+            seen: Zxid::ZERO,
+            unseen: 0,
         }
     }
 
@@ -78,7 +91,7 @@ impl Machine {
     }
 
     pub fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
+        self.node.as_deref()
     }
 
     pub fn is_up(&self) -> bool {
@@ -126,7 +139,7 @@ impl Machine {
             start.last_logged = zxid;
         }
         let node = Node::new(&self.config, start, now, self.seed ^ self.lives);
-        self.node = Some(node.expect("a good configuration"));
+        self.node = Some(Box::new(node.expect("a good configuration")));
         let observers = self.config.ensemble.observing.master_port;
         for port in [CLIENT_PORT, QUORUM_PORT, ELECTION_PORT].into_iter().chain(observers) {
             wires.network.listen(self.place, port);
@@ -159,6 +172,7 @@ impl Machine {
             self.node = Some(node);
             return Ok(());
         }
+        wires.record.on_clock(self.place, now.mono);
         let came = self.take_in(wires, happenings);
         let storage = std::mem::take(&mut self.threads.events);
         let rebuilt = self.threads.rebuilt.take();
@@ -172,7 +186,7 @@ impl Machine {
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
         node.turn(now, &events, &mut effects);
-        node.check();
+        self.check(&node);
         wires.record.count("turns");
         drop(events);
         let has_ended = self.perform(wires, &effects);
@@ -181,13 +195,30 @@ impl Machine {
         if !has_ended {
             let due = self.next_due(wires, &mut node);
             wires.clock.set_alarm(self.place, due);
+            if self.turn_us > 0 {
+                // It is at its work for so long; what comes meanwhile comes with the next turn.
+                let until = wires.clock.now().plus_ns(self.turn_us * 1000);
+                wires.clock.pause(self.place, until);
+            }
             self.node = Some(node);
         }
         seen
     }
 
+    /// All that must hold between two turns; where nothing has moved, but now and then the whole.
+    fn check(&mut self, node: &Node) {
+        self.unseen += 1;
+        let applied = node.view().applied;
+        if applied != self.seen || self.unseen >= TURNS_UNSEEN {
+            node.check();
+            (self.seen, self.unseen) = (applied, 0);
+        } else if self.unseen % TURNS_UNCHECKED == 0 {
+            node.check_turn();
+        }
+    }
+
     fn take_in(&mut self, wires: &mut Wires<'_>, happenings: &[Happening]) -> Vec<Came> {
-        let mut came = Vec::new();
+        let mut came = self.links.take_closed();
         for happening in happenings {
             match *happening {
                 Happening::Acceptable { port } => self.links.accept(wires, port, &mut came),

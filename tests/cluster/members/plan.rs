@@ -177,6 +177,8 @@ pub struct Plan {
     pub give_up_ms: u64,
     /// What a process reads at most from one connection in one turn.
     pub read_bytes: usize,
+    /// How long a turn keeps a process busy.
+    pub turn_us: u64,
     /// Sessions are their servers' alone up to their first ephemeral.
     pub local_sessions: bool,
     /// Members without a leader serve who only reads.
@@ -224,6 +226,7 @@ impl Plan {
             accept_queue: 50,
             give_up_ms: 20_000,
             read_bytes: 1 << 16,
+            turn_us: 0,
             local_sessions: false,
             read_only: false,
             ahead_ms: vec![0; voters],
@@ -242,6 +245,7 @@ impl Plan {
         let kinds = &mut stream(seed, PART_SESSIONS, 0);
         plan.local_sessions = kinds.below(4) == 0;
         plan.read_only = kinds.below(3) == 0;
+        plan.turn_us = pick(kinds, &[20, 100, 100, 500]);
         plan.calm_ms = 12_000 + rng.below(14_000);
         plan.bursts = bursts(&plan, rng);
         plan.faults = faults(&plan, rng);
@@ -296,10 +300,10 @@ fn shape(seed: u64, rng: &mut Rng, voters: usize) -> Plan {
         sync_us: pick(rng, &[100, 1000, 8000]),
         least_us: pick(rng, &[20, 100, 1000]),
         spread_us,
-        capacity: pick(rng, &[300, 4096, 1 << 16, 1 << 16]) as usize,
+        capacity: pick(rng, &[600, 4096, 1 << 16, 1 << 16]) as usize,
         accept_queue: pick(rng, &[5, 50]) as usize,
         give_up_ms: pick(rng, &[1500, 6000]),
-        read_bytes: pick(rng, &[100, 4096, 1 << 16]) as usize,
+        read_bytes: pick(rng, &[300, 4096, 1 << 16]) as usize,
         ahead_ms: (0..members).map(|_| rng.below(100_000)).collect(),
         start_ms: (0..members).map(|_| rng.below(if are_late { 3000 } else { 30 })).collect(),
         seed,
@@ -458,6 +462,7 @@ impl fmt::Debug for Plan {
         let Plan { seed, voters, observers, clients, tick_ms, init_ticks, sync_ticks, .. } = self;
         let Plan { session_ms, snap_count, hold_back, pre_alloc_kib, sync_us, .. } = self;
         let Plan { least_us, spread_us, capacity, accept_queue, give_up_ms, .. } = self;
+        let Plan { turn_us, .. } = self;
         let Plan { read_bytes, calm_ms, followers_feed, local_sessions, read_only, .. } = self;
         writeln!(f, "Plan {{")?;
         writeln!(f, "    seed: {seed}, voters: {voters}, observers: {observers},")?;
@@ -468,7 +473,7 @@ impl fmt::Debug for Plan {
         writeln!(f, "    pre_alloc_kib: {pre_alloc_kib}, sync_us: {sync_us},")?;
         writeln!(f, "    least_us: {least_us}, spread_us: {spread_us}, capacity: {capacity},")?;
         writeln!(f, "    accept_queue: {accept_queue}, give_up_ms: {give_up_ms},")?;
-        writeln!(f, "    read_bytes: {read_bytes}, calm_ms: {calm_ms},")?;
+        writeln!(f, "    read_bytes: {read_bytes}, turn_us: {turn_us}, calm_ms: {calm_ms},")?;
         writeln!(f, "    local_sessions: {local_sessions}, read_only: {read_only},")?;
         writeln!(f, "    ahead_ms: vec!{:?},", self.ahead_ms)?;
         writeln!(f, "    start_ms: vec!{:?},", self.start_ms)?;

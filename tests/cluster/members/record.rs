@@ -6,31 +6,32 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use zkd::disk::Recovered;
 use zkd::history::{EpochFile, Frame, StorageCommand, frame};
 use zkd::node::{Effect, Node, NodeMode};
-use zkd::peering::{Notification, PacketKind, PeerState};
 use zkd::proto::{Entry, Txn};
 
+use super::lives::Lives;
 use super::plan::Plan;
-use super::setup::server_id;
 use super::tap::Word;
 use crate::model::Model;
 use crate::simulation::{compare, dump};
 use crate::world::client::{Oracle, Violation};
+use crate::world::watches::Changes;
 
 /// One member, as far as others may rely on it.
 #[derive(Debug, Default)]
-struct Kept {
+pub(super) struct Kept {
     /// What its log holds behind its state, or has held since it began.
     log: BTreeSet<i64>,
     applied: i64,
     /// What is on its disk, as the disk itself knows.
-    synced: i64,
+    pub(super) synced: i64,
     accepted: i64,
-    current: i64,
+    pub(super) current: i64,
     /// The cuts that are not on the disk yet: the least that is there if one is cut short, and
     /// where the log ends behind it.
     cuts: VecDeque<(i64, i64)>,
     /// It has said to its present leader that it has all that the leader began with.
-    has_joined: bool,
+    pub(super) has_joined: bool,
+    pub(super) lives: Lives,
 }
 
 /// What a member did, where a run is looked at closely.
@@ -58,20 +59,22 @@ pub struct Record {
     /// A running hash of everything that was said and done.
     pub trace: u64,
     /// Every proposal there ever was.
-    proposals: BTreeMap<i64, Entry>,
+    pub(super) proposals: BTreeMap<i64, Entry>,
     /// What was committed, as far as any member has applied it, and the tree after each txn.
     history: BTreeMap<i64, Model>,
+    /// What it has changed, path by path.
+    changes: Changes,
     /// The tree's digest after each txn, by whoever came to it first.
     digests: BTreeMap<i64, (u64, usize)>,
     /// The last request of each session that took effect.
     last_cxids: BTreeMap<i64, i32>,
     pub acknowledged: i64,
     /// Who has led in which epoch, and which of them had a quorum.
-    leaders: BTreeMap<u32, usize>,
-    established: BTreeSet<u32>,
+    pub(super) leaders: BTreeMap<u32, usize>,
+    pub(super) established: BTreeSet<u32>,
     /// What the leader of each epoch began with.
-    beginnings: BTreeMap<u32, i64>,
-    members: Vec<Kept>,
+    pub(super) beginnings: BTreeMap<u32, i64>,
+    pub(super) members: Vec<Kept>,
     /// Kept for scripts only.
     pub deeds: Option<Vec<(usize, Deed)>>,
     /// Those who come first vote; none where it is not known who does.
@@ -80,6 +83,8 @@ pub struct Record {
     has_local_sessions: bool,
     /// Members without a leader show all that they have logged.
     shows_logs: bool,
+    /// Followers speak for observers behind them.
+    pub(super) followers_feed: bool,
     /// Found where nobody could be told at once.
     found: Option<Violation>,
     /// The end of what happened, one line each.
@@ -93,6 +98,7 @@ impl Record {
             voters: plan.voters,
             has_local_sessions: plan.local_sessions,
             shows_logs: plan.read_only,
+            followers_feed: plan.followers_feed,
             ..Record::default()
         }
     }
@@ -133,7 +139,7 @@ impl Record {
         self.lines[from..].iter().map(|line| format!("{line}\n")).collect()
     }
 
-    fn find(&mut self, violation: Violation) {
+    pub(super) fn find(&mut self, violation: Violation) {
         self.found.get_or_insert(violation);
     }
 
@@ -233,6 +239,7 @@ impl Record {
                     };
                     rest = &rest[bytes..];
                     let entry = Entry::read(entry).expect("the node appends entries");
+                    self.check_end(member, &entry);
                     self.propose(member, &entry);
                     self.members[member].log.insert(entry.header.zxid.0);
                 }
@@ -299,8 +306,7 @@ impl Record {
         let view = node.view();
         let applied = view.applied.0;
         if applied != self.members[member].applied {
-            self.go_on(member, applied);
-            self.members[member].applied = applied;
+            self.applied(member, applied);
             self.see(member, applied, view.digest);
         }
         if view.digest_mismatches > 0 {
@@ -309,8 +315,14 @@ impl Record {
         self.verdict()
     }
 
+    /// A member's state is there now.
+    pub(super) fn applied(&mut self, member: usize, applied: i64) {
+        self.go_on(member, applied);
+        self.members[member].applied = applied;
+    }
+
     /// Trees at one zxid are alike.
-    fn see(&mut self, member: usize, zxid: i64, digest: u64) {
+    pub(super) fn see(&mut self, member: usize, zxid: i64, digest: u64) {
         if zxid == 0 || !self.history.contains_key(&zxid) {
             return;
         }
@@ -352,6 +364,16 @@ impl Record {
         }
     }
 
+    /// A member begins to write an image of its state.
+    pub fn on_image(&mut self, member: usize, zxid: i64) {
+        let last = self.last_committed();
+        if zxid > last && zxid as u32 != 0 {
+            self.find(format!(
+                "positions: {member} writes an image of 0x{zxid:x} above 0x{last:x}"
+            ));
+        }
+    }
+
     fn range(&self, from: i64, to: i64) -> Vec<i64> {
         self.history.range(from..=to).map(|(zxid, _)| *zxid).collect()
     }
@@ -361,8 +383,16 @@ impl Record {
         let entry = self.proposals.get(&zxid).expect("what is logged was proposed").clone();
         let mut model = self.last_model().expect("there is a beginning").clone();
         model.apply(&entry);
+        self.changes.add(zxid, &model.changes);
         self.history.insert(zxid, model);
         self.count("commits");
+        let voters = &self.members[..self.voters];
+        let there = voters.iter().filter(|kept| kept.synced >= zxid).count();
+        // Nobody knows what is on the disk of who leads from outside.
+        let is_known = self.leaders.contains_key(&((zxid >> 32) as u32));
+        if is_known && 2 * there <= self.voters && self.voters > 0 {
+            self.find(format!("positions: 0x{zxid:x} is committed, and {there} have it on disk"));
+        }
         let is_write = !matches!(
             entry.txn,
             Txn::Error { .. } | Txn::CreateSession { .. } | Txn::CloseSession { .. }
@@ -378,135 +408,9 @@ impl Record {
         }
     }
 
-    fn note_deed(&mut self, member: usize, deed: impl FnOnce() -> Deed) {
+    pub(super) fn note_deed(&mut self, member: usize, deed: impl FnOnce() -> Deed) {
         if let Some(deeds) = &mut self.deeds {
             deeds.push((member, deed()));
-        }
-    }
-
-    /// Something is said from one member to another.
-    pub fn on_word(&mut self, member: usize, to: Option<usize>, word: Word) {
-        self.note_deed(member, || Deed::Says { to, word: word.clone() });
-        match word {
-            Word::Leads { kind, zxid } => self.on_leader_word(member, kind, zxid.0),
-            Word::Feeds { kind, .. } => self.on_master_word(kind),
-            Word::Learns { kind, zxid } => self.on_learner_word(member, kind, zxid.0),
-            Word::Votes(notification) => self.on_vote(member, &notification),
-        }
-    }
-
-    fn on_learner_word(&mut self, member: usize, kind: PacketKind, zxid: i64) {
-        match kind {
-            PacketKind::FollowerInfo | PacketKind::ObserverInfo => {
-                self.members[member].has_joined = false;
-            }
-            PacketKind::AckEpoch => {
-                let synced = self.members[member].synced;
-                if zxid > synced {
-                    self.find(format!(
-                        "positions: {member} says that it has 0x{zxid:x}; its disk has 0x{synced:x}"
-                    ));
-                }
-            }
-            PacketKind::Ack => self.on_ack(member, zxid),
-            _ => {}
-        }
-    }
-
-    fn on_leader_word(&mut self, member: usize, kind: PacketKind, zxid: i64) {
-        let epoch = (zxid >> 32) as u32;
-        match kind {
-            PacketKind::Diff => self.count("DIFF"),
-            PacketKind::Trunc => self.count("TRUNC"),
-            PacketKind::Snap => self.count("SNAP"),
-            PacketKind::Proposal => self.count("proposals"),
-            PacketKind::Inform => self.count("INFORM"),
-            PacketKind::NewLeader => {
-                let synced = self.members[member].synced;
-                self.beginnings.entry(epoch).or_insert(synced);
-                let first = *self.leaders.entry(epoch).or_insert(member);
-                if first != member {
-                    self.find(format!("leaders: epoch {epoch} of {first} and of {member}"));
-                }
-            }
-            PacketKind::UpToDate => {
-                self.count("learners brought up to date");
-                self.on_established(member);
-            }
-            _ => {}
-        }
-    }
-
-    fn on_master_word(&mut self, kind: PacketKind) {
-        match kind {
-            PacketKind::Diff => self.count("DIFF by a follower"),
-            PacketKind::Trunc => self.count("TRUNC by a follower"),
-            PacketKind::Snap => self.count("SNAP by a follower"),
-            PacketKind::Inform => self.count("INFORM by a follower"),
-            PacketKind::UpToDate => self.count("observers brought up to date by a follower"),
-            _ => {}
-        }
-    }
-
-    /// Whoever serves in an epoch has most of the voters in it, on their disks.
-    fn on_established(&mut self, member: usize) {
-        let epoch = self.leader_epoch(member);
-        if !self.established.insert(epoch) {
-            return;
-        }
-        self.count("elections");
-        let voters = &self.members[..self.voters];
-        let there = voters.iter().filter(|kept| kept.current >= i64::from(epoch)).count();
-        if 2 * there <= self.voters && self.voters > 0 {
-            self.find(format!("positions: {member} serves in {epoch}, which {there} have on disk"));
-        }
-    }
-
-    fn leader_epoch(&self, member: usize) -> u32 {
-        let epochs = self.leaders.iter().rev();
-        epochs.filter(|(_, leader)| **leader == member).map(|(epoch, _)| *epoch).next().unwrap_or(0)
-    }
-
-    /// What is acknowledged is on disk, and what came before it too: with an epoch, all that its
-    /// leader began with.
-    fn on_ack(&mut self, member: usize, zxid: i64) {
-        let kept = &mut self.members[member];
-        let (synced, current) = (kept.synced, kept.current);
-        let is_of_epoch = zxid as u32 == 0;
-        let has_joined = kept.has_joined;
-        kept.has_joined |= is_of_epoch;
-        if !is_of_epoch && !has_joined {
-            self.find(format!("order: {member} acknowledges 0x{zxid:x} before its leader's epoch"));
-        }
-        let begins = self.beginnings.get(&((zxid >> 32) as u32)).copied().unwrap_or(0);
-        if is_of_epoch && synced < begins {
-            self.find(format!(
-                "positions: {member} acknowledges 0x{zxid:x}, which began with 0x{begins:x}; its \
-                 disk has 0x{synced:x}"
-            ));
-        }
-        if is_of_epoch && current < zxid >> 32 || !is_of_epoch && synced < zxid {
-            self.find(format!(
-                "positions: {member} acknowledges 0x{zxid:x}; its disk has 0x{synced:x} and the \
-                 epoch {current}"
-            ));
-        }
-    }
-
-    /// A vote for oneself promises what is on disk.
-    fn on_vote(&mut self, member: usize, said: &Notification) {
-        let vote = said.vote;
-        if said.state != PeerState::Looking || vote.leader != server_id(member) {
-            return;
-        }
-        self.count("votes for oneself");
-        let kept = &self.members[member];
-        if vote.zxid.0 > kept.synced || vote.peer_epoch > kept.current {
-            let (synced, current) = (kept.synced, kept.current);
-            self.find(format!(
-                "positions: {member} votes with {vote:?}; its disk has 0x{synced:x} and the epoch \
-                 {current}"
-            ));
         }
     }
 
@@ -544,6 +448,10 @@ impl Oracle for Record {
         let is_known = zxid as u32 == 0 || self.history.contains_key(&zxid);
         let before = self.history.range(..=zxid).next_back().filter(|_| is_known);
         before.map(|(_, model)| model)
+    }
+
+    fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     fn on_acknowledged(&mut self, zxid: i64, session: i64, cxid: i32) -> Result<(), Violation> {

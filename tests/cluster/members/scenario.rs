@@ -178,3 +178,14 @@ fn what_a_read_only_member_has_shown_is_cut() {
         assert!(outcome.counters["turns of read-only members"] > 0, "{:?}", outcome.counters);
     }
 }
+
+/// That a client goes is no sign of life: who follows tells its leader only of whom it has heard.
+#[test]
+fn a_client_that_goes_is_not_told_to_live() {
+    let mut plan = busy(3, 6000);
+    plan.clients = 4;
+    let cut = |n: u64| timed(1000 + 333 * n, Fault::CutClient { client: 2 + n as usize % 2 });
+    plan.faults = (0..12).map(cut).collect();
+    let outcome = green(&plan);
+    assert!(outcome.counters["clients cut"] >= 12, "{:?}", outcome.counters);
+}

@@ -77,11 +77,12 @@ fn shorter_bursts(best: &mut Plan, try_it: TryIt<'_>) {
 
 /// Puts plain values in the place of odd ones, one after the other.
 fn simpler(best: &mut Plan, try_it: TryIt<'_>) {
-    let changes: [fn(&mut Plan); 12] = [
+    let changes: [fn(&mut Plan); 13] = [
         |plan| plan.spread_us = 0,
         |plan| plan.least_us = 100,
         |plan| plan.capacity = 1 << 16,
         |plan| plan.read_bytes = 1 << 16,
+        |plan| plan.turn_us = 0,
         |plan| plan.accept_queue = 50,
         |plan| plan.sync_us = 300,
         |plan| plan.snap_count = 1000,

@@ -3,7 +3,7 @@
 
 use zkd::base::Zxid;
 use zkd::peering::{
-    ElectionReader, Heard, Notification, Packet, PacketBytes, PacketKind, Splitter,
+    ElectionReader, Heard, Notification, Packet, PacketBytes, PacketKind, Splitter, read_touches,
 };
 
 /// Something that was said.
@@ -24,6 +24,8 @@ pub enum Word {
         kind: PacketKind,
         zxid: Zxid,
     },
+    /// By a learner to its leader: whom it has heard.
+    Touches(Vec<i64>),
     Votes(Notification),
 }
 
@@ -41,6 +43,8 @@ pub enum Tap {
         image: Option<Vec<u8>>,
         /// It follows another, and feeds observers.
         follows: bool,
+        /// What its learner says.
+        answers: Splitter,
     },
     Learner(Splitter),
 }
@@ -55,13 +59,16 @@ impl Tap {
     }
 
     pub fn leader() -> Tap {
-        let splitter = Splitter::new(PacketBytes::default());
-        Tap::Leader { splitter, image: None, follows: false }
+        Tap::feeder(false)
     }
 
     pub fn master() -> Tap {
-        let splitter = Splitter::new(PacketBytes::default());
-        Tap::Leader { splitter, image: None, follows: true }
+        Tap::feeder(true)
+    }
+
+    fn feeder(follows: bool) -> Tap {
+        let splitter = || Splitter::new(PacketBytes::default());
+        Tap::Leader { splitter: splitter(), image: None, follows, answers: splitter() }
     }
 
     pub fn learner() -> Tap {
@@ -82,10 +89,13 @@ impl Tap {
             Tap::Learner(splitter) => {
                 while let Some(packet) = splitter.next(&mut input).expect("members write well") {
                     let Packet { kind, zxid, .. } = packet;
+                    if let Some(touches) = touches_of(&packet) {
+                        say(Word::Touches(touches));
+                    }
                     say(Word::Learns { kind, zxid });
                 }
             }
-            Tap::Leader { splitter, image, follows } => loop {
+            Tap::Leader { splitter, image, follows, .. } => loop {
                 if let Some(last) = image {
                     match behind_image(last, input) {
                         Some(rest) => (*image, input) = (None, rest),
@@ -107,6 +117,22 @@ impl Tap {
             },
         }
     }
+
+    /// Takes what comes in: of interest is whom a learner has heard.
+    pub fn listen(&mut self, bytes: &[u8], touched: &mut dyn FnMut(Vec<i64>)) {
+        let Tap::Leader { answers, .. } = self else { return };
+        let mut input = bytes;
+        while let Ok(Some(packet)) = answers.next(&mut input) {
+            touches_of(&packet).into_iter().for_each(&mut *touched);
+        }
+    }
+}
+
+/// The sessions that a learner's answer to a ping names.
+fn touches_of(packet: &Packet<'_>) -> Option<Vec<i64>> {
+    let data = packet.data.filter(|_| packet.kind == PacketKind::Ping)?;
+    let touches = read_touches(data).ok()?;
+    Some(touches.map(|touch| touch.session.0).collect())
 }
 
 /// What follows an image's signature, if that has come.

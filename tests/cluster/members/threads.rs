@@ -108,7 +108,12 @@ impl Threads {
         !self.events.is_empty() || self.rebuilt.is_some()
     }
 
-    pub fn push(&mut self, command: StorageCommand) {
+    pub fn push(&mut self, mut command: StorageCommand) {
+        if self.breakage == Breakage::ImageAboveCommitted
+            && let StorageCommand::InstallSnapshot { zxid, .. } = &mut command
+        {
+            *zxid = zxid.next();
+        }
         if self.breakage == Breakage::AckBeforeSync {
             let told = StorageEvent::Durable { ticket: command.ticket(), sync_us: 0 };
             self.events.push(told);
@@ -121,7 +126,12 @@ impl Threads {
         self.queue.push_back(command);
     }
 
-    pub fn push_chore(&mut self, command: ChoreCommand) {
+    pub fn push_chore(&mut self, mut command: ChoreCommand) {
+        if self.breakage == Breakage::ImageAboveCommitted
+            && let ChoreCommand::SnapshotBegin { zxid } = &mut command
+        {
+            *zxid = zxid.next();
+        }
         self.chore_queue.push_back(command);
     }
 
@@ -308,6 +318,9 @@ impl Threads {
                     assert!(self.batch.is_empty() && self.queue.is_empty(), "the log rests");
                 }
                 wires.record.count(chore_name(&command));
+                if let ChoreCommand::SnapshotBegin { zxid } = &command {
+                    wires.record.on_image(self.place, zxid.0);
+                }
                 chores.execute(&command, &mut self.events);
             }
             None => chores.go_on(&mut self.events),

@@ -1,8 +1,9 @@
-//! Mistakes in what a member says to its leader or to its learners: packets that are left out,
-//! changed, or sent in another order.
+//! Mistakes in what a member says to its leader or to its learners, or in how it takes what they
+//! say: packets that are left out, changed, or in another order.
 
 use zkd::base::Zxid;
 use zkd::peering::{Packet, PacketBytes, PacketKind, Splitter};
+use zkd::proto::{Entry, Txn};
 
 use super::breakage::Breakage;
 use super::tap::{Tap, behind_image};
@@ -23,7 +24,13 @@ struct Said {
     is_new_leader: bool,
     is_up_to_date: bool,
     held: Vec<u8>,
+    /// Proposals that came, and the first of them that was taken for granted.
+    proposals: u32,
+    ahead: Option<Zxid>,
 }
+
+/// Of so many proposals one is lost.
+const LOST_EVERY: u32 = 16;
 
 impl Twist {
     /// What a breakage does to a link, if it is one of those that do anything.
@@ -42,7 +49,23 @@ impl Twist {
             }
             _ => false,
         };
-        is_it.then(|| Twist {
+        is_it.then(|| Twist::new(breakage))
+    }
+
+    /// What a breakage does to what comes in, where it does anything: a learner hears its leader,
+    /// and a leader its learners.
+    pub fn of_ears(breakage: Breakage, tap: &Tap) -> Option<Twist> {
+        use Breakage::{AckForeseen, ContinuitySkipped, ExpiresEarly, ReplyBeforeCommit};
+        let is_it = match tap {
+            Tap::Learner(_) => matches!(breakage, ReplyBeforeCommit | ContinuitySkipped),
+            Tap::Leader { follows: false, .. } => matches!(breakage, AckForeseen | ExpiresEarly),
+            _ => false,
+        };
+        is_it.then(|| Twist::new(breakage))
+    }
+
+    fn new(breakage: Breakage) -> Twist {
+        Twist {
             splitter: Splitter::new(PacketBytes::default()),
             image: None,
             said: Said {
@@ -51,8 +74,25 @@ impl Twist {
                 is_new_leader: false,
                 is_up_to_date: false,
                 held: Vec::new(),
+                proposals: 0,
+                ahead: None,
             },
-        })
+        }
+    }
+
+    /// What a leader takes for said by a learner, when it says this to it.
+    pub fn foresee(&mut self, kind: PacketKind, zxid: Zxid) -> Vec<u8> {
+        let said = &mut self.said;
+        said.is_up_to_date |= kind == PacketKind::UpToDate;
+        let mut ack = Vec::new();
+        if said.breakage == Breakage::AckForeseen
+            && said.is_up_to_date
+            && kind == PacketKind::Proposal
+        {
+            said.ahead.get_or_insert(zxid);
+            Packet::new(PacketKind::Ack, zxid, None).write(&mut ack);
+        }
+        ack
     }
 
     /// What is said in the place of this. `sessions`: those there are.
@@ -99,6 +139,8 @@ impl Said {
             _ => {}
         }
         let is_history = matches!(kind, Proposal | Commit) && !self.is_new_leader;
+        let is_live = self.is_up_to_date && matches!(kind, Proposal | Commit);
+        self.proposals += u32::from(is_live && kind == Proposal);
         match (self.breakage, kind) {
             (Breakage::AcksOvertake, Ack) if zxid.counter() == 0 => packet.write(&mut self.held),
             (Breakage::AcksOvertake, Ack) => {
@@ -135,7 +177,30 @@ impl Said {
                 }
                 Packet { data: Some(&touches), ..*packet }.write(out);
             }
+            (Breakage::ReplyBeforeCommit, Proposal) if is_live => {
+                self.ahead.get_or_insert(zxid);
+                packet.write(out);
+                Packet::new(Commit, zxid, None).write(out);
+            }
+            (Breakage::ReplyBeforeCommit, Commit) if self.ahead.is_some_and(|at| at <= zxid) => {}
+            (Breakage::AckForeseen, Ack) if self.ahead.is_some_and(|at| at <= zxid) => {}
+            (Breakage::ContinuitySkipped, Proposal)
+                if is_live && self.proposals % LOST_EVERY == 0 =>
+            {
+                let nothing = emptied(packet);
+                Packet { data: Some(&nothing), ..*packet }.write(out);
+            }
+            (Breakage::ExpiresEarly, Ping) => Packet { data: Some(&[]), ..*packet }.write(out),
             _ => packet.write(out),
         }
     }
+}
+
+/// What stands in the place of a proposal that was lost, so that the next one follows.
+fn emptied(packet: &Packet<'_>) -> Vec<u8> {
+    let body = packet.data.expect("a proposal has a txn");
+    let header = Entry::read(body).expect("members propose entries").header;
+    let mut nothing = Vec::new();
+    Entry::write(&header, &Txn::Error { code: -1 }, None, &mut nothing);
+    nothing
 }

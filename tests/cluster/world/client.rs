@@ -1,7 +1,7 @@
 //! A client as real ones behave: it pipelines, keeps its session over broken connections, and
 //! holds everything it is told against what it knows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use zkd::base::{ConnId, SessionId, Xid, Zxid};
 use zkd::proto::{
@@ -9,6 +9,7 @@ use zkd::proto::{
     Stat, Writer, begin_frame, end_frame, write_multi_header,
 };
 
+use super::watches::{Changes, Table, Watches};
 use crate::model::Model;
 use crate::plan::Op;
 
@@ -26,6 +27,8 @@ pub type Violation = String;
 pub trait Oracle {
     /// The tree at a zxid; `None` for one that was never proposed.
     fn model_at(&self, zxid: i64) -> Option<&Model>;
+    /// What the history has changed that can be watched.
+    fn changes(&self) -> &Changes;
     /// A write of this session was acknowledged at this zxid.
     fn on_acknowledged(&mut self, zxid: i64, session: i64, cxid: i32) -> Result<(), Violation>;
     /// A session may be its server's alone, and end without a txn.
@@ -50,9 +53,9 @@ pub struct Client {
     next_xid: i32,
     splitter: Splitter,
     pub outstanding: VecDeque<Outstanding>,
-    /// Paths with a one-shot data watch: the zxid at which it was told to be set, and whether the
-    /// node was there.
-    watched: BTreeMap<String, (i64, bool)>,
+    pub watches: Watches,
+    /// It has its session again, and with it watches that its server does not know of.
+    has_unset_watches: bool,
 }
 
 impl Client {
@@ -67,7 +70,6 @@ impl Client {
         self.is_over = false;
         self.splitter = Splitter::default();
         self.outstanding.clear();
-        self.watched.clear();
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid(self.last_zxid),
@@ -100,9 +102,19 @@ impl Client {
     pub fn on_disconnected(&mut self) {
         self.conn = None;
         self.is_established = false;
+        self.has_unset_watches = false;
+        self.watches.on_disconnected();
+    }
+
+    /// Before anything else it says what it has watched.
+    pub fn catch_up(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.has_unset_watches) {
+            self.watches.ask_again(self.last_zxid, out);
+        }
     }
 
     pub fn send(&mut self, op: &Op, out: &mut Vec<u8>) {
+        self.catch_up(out);
         self.next_xid += 1;
         let xid = self.next_xid;
         let mark = begin_frame(out);
@@ -141,6 +153,7 @@ impl Client {
         if response.session.0 == 0 {
             oracle.count("sessions refused");
             self.session = 0;
+            self.watches.clear();
             self.is_over = true;
             return Ok(());
         }
@@ -151,6 +164,7 @@ impl Client {
         self.session = response.session.0;
         self.password = response.password;
         self.is_established = true;
+        self.has_unset_watches = !self.watches.is_empty();
         Ok(())
     }
 
@@ -164,6 +178,11 @@ impl Client {
             oracle.count("pings answered");
             return Ok(());
         }
+        if header.xid == Xid::SET_WATCHES {
+            oracle.count("watches set again");
+            self.last_zxid = self.last_zxid.max(header.zxid.0);
+            return self.watches.on_set_again(header.zxid.0, oracle);
+        }
         let Some(request) = self.outstanding.pop_front() else {
             return Err(format!("order: a reply to nothing: {header:?}"));
         };
@@ -176,6 +195,10 @@ impl Client {
                 header.zxid, self.last_zxid
             ));
         }
+        if self.watches.are_awaited() {
+            return Err(format!("order: reply {:?} before its watches are set", header.xid));
+        }
+        self.watches.check(header.zxid.0, oracle)?;
         self.last_zxid = header.zxid.0;
         oracle.count("replies");
         self.check_reply(&request, header, r, oracle)
@@ -194,20 +217,24 @@ impl Client {
             Op::Get { path, watch } => {
                 let path = path_of(*path);
                 let is_there = self.check_read(&path, header, r, oracle, true)?;
-                self.note_watch(&path, *watch && is_there, zxid, true);
+                self.note_watch(&path, *watch && is_there, (Table::Data, zxid), true);
             }
             Op::Exists { path, watch } => {
                 let path = path_of(*path);
                 let is_there = self.check_read(&path, header, r, oracle, false)?;
-                self.note_watch(&path, *watch, zxid, is_there);
+                self.note_watch(&path, *watch, (Table::Data, zxid), is_there);
             }
-            Op::Children { .. } | Op::Sync => {}
+            Op::Children { path, watch } => {
+                let path = path_of(*path);
+                let is_there = check_children(&path, header, r, oracle)?;
+                self.note_watch(&path, *watch && is_there, (Table::Child, zxid), true);
+            }
+            Op::Sync => {}
             op => {
                 let is_farewell = *op == Op::CloseSession && header.err == 0;
                 if is_farewell && oracle.has_local_sessions() {
                     oracle.count("farewells");
-                    (self.session, self.is_over) = (0, true);
-                    self.outstanding.clear();
+                    self.part();
                     return Ok(());
                 }
                 // Errors of a write are txns too; only a body that cannot be read has none.
@@ -216,16 +243,21 @@ impl Client {
                     oracle.count("writes acknowledged");
                 }
                 if is_farewell {
-                    (self.session, self.is_over) = (0, true);
-                    self.outstanding.clear();
+                    self.part();
                 }
             }
         }
         Ok(())
     }
 
-    /// The answer equals the tree at the zxid it names; a change since a watch was set must have
-    /// been told before.
+    /// Its session is over, and nothing is left of it.
+    fn part(&mut self) {
+        (self.session, self.is_over) = (0, true);
+        self.outstanding.clear();
+        self.watches.clear();
+    }
+
+    /// The answer equals the tree at the zxid it names.
     fn check_read(
         &mut self,
         path: &str,
@@ -241,11 +273,6 @@ impl Client {
         let expected = if node.is_some() { 0 } else { ErrorCode::NoNode.number() };
         if header.err != expected {
             return Err(format!("read: {path} at 0x{zxid:x}: {} where {expected}", header.err));
-        }
-        if let Some((set_at, was_there)) = self.watched.get(path)
-            && (node.is_some() != *was_there || node.is_some_and(|node| node.mzxid > *set_at))
-        {
-            return Err(format!("watch: {path} at 0x{zxid:x} shows a change no event told of"));
         }
         let Some(node) = node else { return Ok(false) };
         if with_data {
@@ -271,9 +298,15 @@ impl Client {
         Ok(true)
     }
 
-    fn note_watch(&mut self, path: &str, is_set: bool, zxid: i64, was_there: bool) {
+    fn note_watch(
+        &mut self,
+        path: &str,
+        is_set: bool,
+        (table, zxid): (Table, i64),
+        is_there: bool,
+    ) {
         if is_set {
-            self.watched.entry(path.to_owned()).or_insert((zxid, was_there));
+            self.watches.note(path, table, zxid, is_there);
         }
     }
 
@@ -284,23 +317,51 @@ impl Client {
         oracle: &mut dyn Oracle,
     ) -> Result<(), Violation> {
         let read = |e| format!("event: {e:?}");
-        let (_kind, _state) = (r.i32().map_err(read)?, r.i32().map_err(read)?);
-        let path = r.string().map_err(read)?.unwrap_or_default().into_owned();
+        let (kind, _state) = (r.i32().map_err(read)?, r.i32().map_err(read)?);
+        let path = r.string().map_err(read)?.unwrap_or_default();
         oracle.count("events");
-        if header.zxid.0 < self.last_zxid {
-            return Err(format!(
-                "order: an event of 0x{:x} after 0x{:x}",
-                header.zxid, self.last_zxid
-            ));
+        let zxid = header.zxid.0;
+        if zxid < self.last_zxid && !self.watches.are_awaited() {
+            return Err(format!("order: an event of 0x{zxid:x} after 0x{:x}", self.last_zxid));
         }
-        match self.watched.remove(&path) {
-            None => Err(format!("watch: an event for {path}, which is not watched")),
-            Some((set_at, _)) if header.zxid.0 <= set_at => {
-                Err(format!("watch: an event for {path} from before its watch was set"))
-            }
-            Some(_) => Ok(()),
+        if self.watches.are_awaited() {
+            oracle.count("events of what was missed");
         }
+        self.watches.on_event((kind, &path), zxid, oracle)
     }
+}
+
+/// The children are those of the tree at the zxid that the answer names. Whether the node is there.
+fn check_children(
+    path: &str,
+    header: ReplyHeader,
+    r: &mut Reader<'_>,
+    oracle: &mut dyn Oracle,
+) -> Result<bool, Violation> {
+    let zxid = header.zxid.0;
+    let model = oracle.model_at(zxid).ok_or(format!("history: 0x{zxid:x} was never proposed"))?;
+    let Some(node) = model.nodes.get(path) else {
+        let expected = ErrorCode::NoNode.number();
+        let is_so = header.err == expected;
+        return is_so.then_some(false).ok_or(format!(
+            "read: children of {path} at 0x{zxid:x}: {} where {expected}",
+            header.err
+        ));
+    };
+    let read = |e| format!("children: {e:?}");
+    let mut found = BTreeSet::new();
+    let count = if header.err == 0 { r.i32().map_err(read)? } else { -1 };
+    for _ in 0..count {
+        found.insert(r.string().map_err(read)?.unwrap_or_default().into_owned());
+    }
+    if found != node.children || count as usize != found.len() {
+        return Err(format!(
+            "read: children of {path} at 0x{zxid:x}: {} {found:?} where {:?}",
+            header.err, node.children
+        ));
+    }
+    oracle.count("reads checked");
+    Ok(true)
 }
 
 /// A small tree, deep enough for parents that are missing or full.
@@ -348,13 +409,9 @@ fn write_op(op: &Op, out: &mut Vec<u8>) {
             out.put_buffer(Some(&vec![*path; usize::from(*bytes)]));
             out.put_i32(*version);
         }
-        Op::Get { path, watch } | Op::Exists { path, watch } => {
+        Op::Get { path, watch } | Op::Exists { path, watch } | Op::Children { path, watch } => {
             out.put_string(&path_of(*path));
             out.put_bool(*watch);
-        }
-        Op::Children { path } => {
-            out.put_string(&path_of(*path));
-            out.put_bool(false);
         }
         Op::SetAcl { path } => {
             out.put_string(&path_of(*path));

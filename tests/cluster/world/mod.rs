@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod machine;
 pub mod network;
+pub mod watches;
 
 use network::{Errand, Happening};
 
