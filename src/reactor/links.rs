@@ -1,11 +1,12 @@
 //! The table of connections: slab index = poll token = connection id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 use slab::Slab;
 
+use crate::base::limits::CLOSES_PER_TURN;
 use crate::base::{ConnId, Instant};
 use crate::node::PeerPort;
 
@@ -30,7 +31,7 @@ pub enum Life {
     Open,
     /// Closes as soon as its last bytes have left.
     Flushing,
-    /// Told closed; its slot is freed at the end of the turn.
+    /// Told closed; its slot is freed when its socket is closed, at the end of a turn.
     Dead,
 }
 
@@ -125,7 +126,10 @@ pub struct Links {
     slab: Slab<Link>,
     next_generation: u32,
     by_address: HashMap<(IpAddr, bool), usize>,
-    dead: Vec<u32>,
+    /// Clients first to last, of which a turn closes so many.
+    dead: VecDeque<u32>,
+    /// They wait for nobody: other members go by their ends.
+    dead_peers: Vec<u32>,
     alive: usize,
     peers: usize,
     /// Peers that have come, by their port.
@@ -203,7 +207,7 @@ impl Links {
 
     /// Descriptors that no other client may have.
     pub fn taken(&self) -> usize {
-        self.alive + self.peers.max(self.kept_for_peers)
+        self.alive + self.dead.len() + self.peers.max(self.kept_for_peers)
     }
 
     /// Memory of all backlogs.
@@ -258,6 +262,7 @@ impl Links {
         if link.is_peer() {
             link.backlog.clear(&mut self.peer_pool);
             self.peers -= 1;
+            self.dead_peers.push(index);
         } else {
             link.backlog.clear(&mut self.pool);
             self.alive -= 1;
@@ -267,15 +272,21 @@ impl Links {
             if *count == 0 {
                 self.by_address.remove(&place);
             }
+            self.dead.push_back(index);
         }
-        self.dead.push(index);
     }
 
-    /// Closes the sockets of what was killed and frees the slots.
+    /// Closes sockets of what was killed, as many as a turn may, and frees their slots.
     pub fn bury(&mut self) {
-        for index in self.dead.drain(..) {
+        let clients = self.dead.len().min(CLOSES_PER_TURN);
+        for index in self.dead_peers.drain(..).chain(self.dead.drain(..clients)) {
             drop(self.slab.remove(index as usize));
         }
+    }
+
+    /// Whether sockets wait to be closed.
+    pub fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
     }
 
     /// Who holds most of what `bytes_of` counts.
@@ -283,5 +294,39 @@ impl Links {
         let living = self.slab.iter().filter(|(_, link)| link.life != Life::Dead);
         let largest = living.max_by_key(|(_, link)| bytes_of(link))?;
         Some(largest.0 as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use super::*;
+
+    #[test]
+    fn a_crowd_that_ends_is_closed_in_turns_and_peers_before_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("a port");
+        let dial = || {
+            let stream = StdStream::connect(address).expect("connected");
+            listener.accept().expect("accepted");
+            TcpStream::from_std(stream)
+        };
+        let mut links = Links::default();
+        let crowd = CLOSES_PER_TURN * 2 + 10;
+        for _ in 0..crowd {
+            links.insert(dial(), address, false, Instant(0));
+        }
+        let peer = links.insert_peer(dial(), address, Far::Dialled, Instant(0));
+        for index in 0..=peer.index {
+            links.kill(index);
+        }
+        assert_eq!((links.alive(), links.taken()), (0, crowd), "descriptors that are still open");
+        let mut left = Vec::new();
+        while links.has_dead() {
+            links.bury();
+            left.push((links.taken(), links.slab.contains(peer.index as usize)));
+        }
+        assert_eq!(left, [(crowd - CLOSES_PER_TURN, false), (10, false), (0, false)]);
     }
 }

@@ -341,7 +341,7 @@ impl Reactor {
         let may_read = !self.ring.is_empty() && !self.is_all_paused;
         let may_write = !self.flushable.is_empty() || !self.late.is_empty();
         let has_news = self.intake.has_news() || self.peers.has_work();
-        somebody_knocks || may_read || may_write || has_news
+        somebody_knocks || may_read || may_write || has_news || self.links.has_dead()
     }
 
     /// An operator asked for the end: nobody new, and the node finishes what is in flight.

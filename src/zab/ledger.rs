@@ -151,6 +151,9 @@ impl Ledger {
     /// committed shall wait: nobody has established this leader yet, and a later epoch says of an
     /// earlier one that all of it was committed.
     pub fn applicable(&self, hold_back: usize) -> usize {
+        if hold_back == 0 {
+            return self.committed;
+        }
         let Some(last) = self.committed.checked_sub(1).map(|at| self.pending[at].zxid()) else {
             return 0;
         };

@@ -77,6 +77,13 @@ impl Ring {
         }
     }
 
+    /// Whether that was done for what is durable.
+    pub fn is_shed(&self, durable: Zxid) -> bool {
+        let durable = self.entries.iter().take_while(|entry| entry.zxid <= durable);
+        let bytes = || durable.map(|entry| ENTRY_BYTES + entry.data.len()).sum::<usize>();
+        self.bytes <= self.bound || bytes() <= self.bound
+    }
+
     /// The history now ends with `zxid`.
     pub fn cut(&mut self, zxid: Zxid) {
         while let Some(newest) = self.entries.back()

@@ -273,7 +273,8 @@ fn zk_4743_a_version_wraps_as_in_apache() {
 }
 
 /// ZK-3145: an image was written while a session ended: its node is gone from it, and the parent
-/// was written before. The close says what it deleted, so its replay brings the parent to what it was.
+/// was written before. The close says what it deleted, so its replay brings the parent to what it
+/// was.
 #[test]
 fn zk_3145_a_close_that_an_image_knows_in_part_is_replayed_whole() {
     let mut state = State::new(&StateSettings::default());

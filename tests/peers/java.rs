@@ -1,11 +1,14 @@
 //! A real Apache ZooKeeper as a member: prepared, started, read in its log, ended by its id.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::PATIENCE;
 use crate::ensemble::Ensemble;
@@ -161,6 +164,12 @@ impl Java {
         self.child = Some(command.spawn().expect("scripts/apache runs"));
     }
 
+    /// It stands still, for good.
+    pub fn pause(&self) {
+        let child = self.child.as_ref().expect("it was started");
+        kill_process(Pid::from_child(child), Signal::STOP).expect("a child of ours");
+    }
+
     /// Like a crash.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -201,6 +210,26 @@ impl Java {
 
     pub fn notes(&self) -> Vec<Note> {
         self.log().lines().filter_map(Note::of).collect()
+    }
+
+    /// Waits until its log files have these bytes.
+    pub fn await_logged(&self, bytes: &[u8]) {
+        let began = Instant::now();
+        let holds = |path: PathBuf| {
+            let log = fs::read(path).unwrap_or_default();
+            log.windows(bytes.len()).any(|window| window == bytes)
+        };
+        while !self.txn_logs().any(holds) {
+            assert!(began.elapsed() < PATIENCE, "Java {} never logs {bytes:x?}", self.id);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn txn_logs(&self) -> impl Iterator<Item = PathBuf> {
+        let files = fs::read_dir(self.folder.0.join("data/version-2")).into_iter().flatten();
+        let paths = files.flatten().map(|file| file.path());
+        paths
+            .filter(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"log")))
     }
 
     fn await_log<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {

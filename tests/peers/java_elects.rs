@@ -40,7 +40,13 @@ fn elect(placing: &Placing) {
     let start = |(id, zxid, epoch): &(i64, i64, i64)| {
         Voter::start(&ensemble, *id, Setup::holding(*zxid, *epoch))
     };
-    let voters: Vec<Voter> = placing.ours.iter().map(start).collect();
+    let [better, other] = &placing.ours;
+    let better = start(better);
+    // A busy Java may take so long to its first word that two of ours would settle without it.
+    better.await_view("hears Java", |view| {
+        view.heard.iter().any(|(from, _)| *from == ServerId(placing.java))
+    });
+    let voters = vec![better, start(other)];
     await_leader(&voters, placing.leader);
 
     let (zxid, epoch) = placing.vote();

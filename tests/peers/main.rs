@@ -1,8 +1,8 @@
 //! Voters of zkd over real sockets: among themselves, beside real Java servers, and among those
 //! who mean no good. What Java says to Java is recorded here too, and replayed.
 //!
-//! The server does not know members yet: each voter is a thread of the test's own that carries out
-//! what one `Mesh` and one `Election` want (`voter`, `wiring`, `sockets`).
+//! No server runs here but Java's: each voter is a thread of the test's own that carries out what
+//! one `Mesh` and one `Election` want (`voter`, `wiring`, `sockets`).
 
 mod alone;
 mod asking;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 
-use zkd::client::{Client, NewNode, Settings};
+use zkd::client::{Call, Client, NewNode, Settings};
 
 use crate::PATIENCE;
 use crate::ensemble::Ensemble;
@@ -13,64 +14,146 @@ use crate::relay::{Conversation, Port, Relay, hosts};
 use crate::speech;
 use crate::transcript::{self, Line};
 
-const ELECTION: (&str, &str) = (
+/// A transcript's name, and what stands at its head.
+type About = (&'static str, &'static str);
+
+const ELECTION: About = (
     "election",
     "Apache 3.9.5, three members: the second starts while the first looks for a leader alone.",
 );
-const LATE: (&str, &str) =
+const LATE: About =
     ("late", "The same, later: the third starts, asks the two who have settled, and joins them.");
-const SYNC_DIFF: (&str, &str) = (
+const SYNC_DIFF: About = (
     "sync-diff",
     "The first follows the second: nobody has anything. Its client opens a session and writes.",
 );
-const SYNC_SNAP: (&str, &str) =
+const SYNC_SNAP: About =
     ("sync-snap", "The third has missed that, and is sent everything as a snapshot.");
+const SYNC_BEHIND: About = (
+    "sync-behind",
+    "The third is away while others write, comes back, and is sent what it has missed.",
+);
+const SYNC_TRUNC: About = (
+    "sync-trunc",
+    "The second had a txn that nobody else has. Now the third leads and the first has all that it \
+     has; the second comes back and gives that txn up.",
+);
 
-/// Three members that are started one after the other, the second to lead.
-fn record() -> Vec<Conversation> {
-    let ensemble = Ensemble::named(3);
-    let folder = Folder::new();
-    let mut relay = Relay::default();
-    let mut start = |id: i64| {
-        let hosts = folder.file(&format!("hosts-{id}"), hosts(&ensemble, id));
-        let properties = vec![format!("-Djdk.net.hosts.file={}", hosts.display())];
-        let mut java = Java::start(&ensemble, id, Member { properties, ..Member::new() });
-        java.await_line("is accepting connections now, my election bind port");
-        relay.open(&ensemble, id);
-        java
-    };
-    let mut first = start(1);
-    first.await_line("Notification time out");
-    let mut second = start(2);
-    second.await_line("Have quorum of supporters");
-    first.await_line("Peer state changed: following - broadcast");
-    let at = SocketAddr::from(([127, 0, 0, 1], ensemble.client_port(1)));
-    let mut settings = Settings::new(vec![at]);
-    settings.answer_patience = PATIENCE;
-    let mut client = Client::open(settings).expect("a session");
-    client.create(NewNode::persistent("/x", b"hi")).expect("created");
-    let mut third = start(3);
-    third.await_line("Peer state changed: following - broadcast");
-    // At once, so that nobody looks for a leader again.
-    for java in [&mut third, &mut first, &mut second] {
-        java.kill();
-    }
-    drop(client);
-    relay.end()
+/// How a member's log says that all is well.
+const FOLLOWS: &str = "Peer state changed: following - broadcast";
+const LEADS: &str = "Have quorum of supporters";
+
+/// What was said, and the places where something else began.
+struct Recorded {
+    conversations: Vec<Conversation>,
+    /// The third starts.
+    late: u64,
+    /// It is dead.
+    away: u64,
+    /// All have the same; from here on it is the second alone that goes on.
+    alone: u64,
+    /// All are dead.
+    anew: u64,
 }
 
-fn transcripts(conversations: &[Conversation]) -> Vec<((&'static str, &'static str), Vec<Line>)> {
-    let of = |is_it: &dyn Fn(&Conversation) -> bool| {
+/// Members that find each other through the relay.
+struct Members {
+    ensemble: Ensemble,
+    folder: Folder,
+    relay: Relay,
+}
+
+impl Members {
+    fn start(&mut self, id: i64) -> Java {
+        let hosts = self.folder.file(&format!("hosts-{id}"), hosts(&self.ensemble, id));
+        let properties = vec![format!("-Djdk.net.hosts.file={}", hosts.display())];
+        let mut java = Java::start(&self.ensemble, id, Member { properties, ..Member::new() });
+        java.await_line("is accepting connections now, my election bind port");
+        self.relay.open(&self.ensemble, id);
+        java
+    }
+
+    fn client_of(&self, id: i64) -> Client {
+        let at = SocketAddr::from(([127, 0, 0, 1], self.ensemble.client_port(id)));
+        let mut settings = Settings::new(vec![at]);
+        settings.answer_patience = PATIENCE;
+        Client::open(settings).expect("a session")
+    }
+}
+
+/// Three members that are started one after the other, the second to lead. The third dies and
+/// comes back, then leads itself.
+fn record() -> Recorded {
+    let (ensemble, folder) = (Ensemble::named(3), Folder::new());
+    let mut members = Members { ensemble, folder, relay: Relay::default() };
+    let mut first = members.start(1);
+    first.await_line("Notification time out");
+    let mut second = members.start(2);
+    second.await_line(LEADS);
+    first.await_line(FOLLOWS);
+    let mut client = members.client_of(1);
+    client.create(NewNode::persistent("/x", b"hi")).expect("created");
+
+    let late = members.relay.place();
+    let mut third = members.start(3);
+    third.await_line(FOLLOWS);
+    third.kill();
+
+    let away = members.relay.place();
+    client.create(NewNode::persistent("/y", b"ho")).expect("created");
+    let mut beside = members.client_of(2);
+    third.start_again();
+    third.await_line(FOLLOWS);
+    // Java applies what it has not logged yet.
+    for java in [&first, &third] {
+        java.await_logged(&beside.session().0.to_be_bytes());
+    }
+
+    let alone = members.relay.place();
+    first.pause();
+    third.pause();
+    let lost = NewNode::persistent("/lost", b"alone");
+    beside.submit(&Call::Create(lost)).expect("a connection");
+    beside.flush().expect("a connection");
+    second.await_logged(b"/lost");
+    // What was sent to those who stand still goes with them.
+    for java in [&mut first, &mut third, &mut second] {
+        java.kill();
+    }
+    drop((client, beside));
+
+    let anew = members.relay.place();
+    first.start_again();
+    third.start_again();
+    third.await_line(LEADS);
+    first.await_line(FOLLOWS);
+    second.start_again();
+    second.await_line(FOLLOWS);
+    // At once, so that nobody looks for a leader again.
+    for java in [&mut second, &mut first, &mut third] {
+        java.kill();
+    }
+    Recorded { conversations: members.relay.end(), late, away, alone, anew }
+}
+
+fn transcripts(recorded: &Recorded) -> Vec<(About, Vec<Line>)> {
+    let Recorded { conversations, late, away, alone, anew } = recorded;
+    let of = |port: Port, within: Range<u64>| {
         let found: Vec<&Conversation> =
-            conversations.iter().filter(|conversation| is_it(conversation)).collect();
-        speech::lines(&found)
+            conversations.iter().filter(|conversation| conversation.port == port).collect();
+        speech::lines(&found, &within)
     };
-    let has = |c: &Conversation, id| c.dialler == id || c.acceptor == id;
+    let with_third = |mut lines: Vec<Line>| {
+        lines.retain(|line| line.dialler == 3 || line.acceptor == 3);
+        lines
+    };
     vec![
-        (ELECTION, of(&|c| c.port == Port::Election && !has(c, 3))),
-        (LATE, of(&|c| c.port == Port::Election && has(c, 3))),
-        (SYNC_DIFF, of(&|c| c.port == Port::Quorum && has(c, 1))),
-        (SYNC_SNAP, of(&|c| c.port == Port::Quorum && has(c, 3))),
+        (ELECTION, of(Port::Election, 0..*late)),
+        (LATE, with_third(of(Port::Election, *late..*away))),
+        (SYNC_DIFF, of(Port::Quorum, 0..*late)),
+        (SYNC_SNAP, with_third(of(Port::Quorum, *late..*away))),
+        (SYNC_BEHIND, of(Port::Quorum, *away..*alone)),
+        (SYNC_TRUNC, of(Port::Quorum, *anew..u64::MAX)),
     ]
 }
 
@@ -93,8 +176,8 @@ fn essence(lines: &[Line]) -> BTreeMap<(i64, i64), Vec<String>> {
 
 #[test]
 fn java_says_to_java_what_was_recorded() {
-    let conversations = record();
-    for ((name, about), lines) in transcripts(&conversations) {
+    let recorded = record();
+    for ((name, about), lines) in transcripts(&recorded) {
         if std::env::var_os("ZKD_RECORD").is_some() {
             transcript::write(name, about, &lines);
         }

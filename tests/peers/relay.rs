@@ -91,6 +91,11 @@ impl Relay {
         }
     }
 
+    /// What is said from now on comes at this place or behind it.
+    pub fn place(&self) -> u64 {
+        self.kept.places.load(Ordering::Relaxed)
+    }
+
     /// Ends all connections: what was said on them, in the order of their beginning.
     pub fn end(mut self) -> Vec<Conversation> {
         self.stop();

@@ -1,4 +1,8 @@
-//! The transcripts of what Java says to Java, against our readers, writers and election machine.
+//! The transcripts of what Java says to Java, against our readers, writers and machines.
+
+mod leader;
+mod learner;
+mod syncs;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,8 @@ use zkd::proto::{Entry, Txn};
 use crate::relay::Side;
 use crate::speech::SIGNATURE;
 use crate::transcript::{self, Line};
+
+const SOUND: &str = "Java's bytes are sound";
 
 /// How streams are cut: byte by byte, at odd places, not at all.
 const PIECES: [usize; 3] = [1, 37, usize::MAX];
@@ -40,12 +46,12 @@ fn rewritten(side: Side, stream: &[u8], most: usize) -> Vec<Vec<u8>> {
     };
     let mut messages = Vec::new();
     for mut piece in stream.chunks(most.min(stream.len())) {
-        while let Some(heard) = reader.next(&mut piece).expect("Java's bytes are sound") {
+        while let Some(heard) = reader.next(&mut piece).expect(SOUND) {
             let mut written = Vec::new();
             match heard {
                 Heard::Initial(initial) => initial.write(InitialForm::V1, &mut written),
                 Heard::Message(body) => {
-                    let said = Notification::read(body).expect("Java's bytes are sound");
+                    let said = Notification::read(body).expect(SOUND);
                     said.write_frame(&mut written);
                 }
             }
@@ -128,7 +134,7 @@ impl Quorum {
     /// Gives what does not belong to the packets.
     fn on_packets(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut input = bytes;
-        while let Some(packet) = self.splitter.next(&mut input).expect("Java's bytes are sound") {
+        while let Some(packet) = self.splitter.next(&mut input).expect(SOUND) {
             let mut written = Vec::new();
             packet.write(&mut written);
             self.packets.push(written);
@@ -147,7 +153,7 @@ impl Quorum {
     fn on_snapshot(&mut self, mut snapshot: SnapshotReader, bytes: &[u8]) -> Vec<u8> {
         snapshot.feed(bytes);
         loop {
-            match snapshot.next_item().expect("Java's bytes are sound") {
+            match snapshot.next_item().expect(SOUND) {
                 SnapshotItem::Session { .. } => self.sessions += 1,
                 SnapshotItem::Node(node) => {
                     let data = node.data.map(<[u8]>::to_vec);
@@ -178,7 +184,6 @@ impl Quorum {
 
 /// What a packet carries, read for what it is and written again.
 fn body_again(kind: PacketKind, zxid: Zxid, data: &[u8]) -> Vec<u8> {
-    const SOUND: &str = "Java's bytes are sound";
     let mut out = Vec::new();
     match kind {
         PacketKind::FollowerInfo => {

@@ -1,5 +1,7 @@
 //! Cuts what a relay has kept into messages, and each message into its fields.
 
+use std::ops::Range;
+
 use zkd::history::{SnapshotItem, SnapshotReader};
 use zkd::peering::{ElectionReader, Heard, Notification, PacketBytes, PacketKind, Splitter};
 
@@ -16,14 +18,16 @@ struct Cut {
     comment: String,
 }
 
-/// What was said on these connections, in the order in which each message was whole.
-pub fn lines(conversations: &[&Conversation]) -> Vec<Line> {
+/// What was said on these connections between two places, in the order in which each message was
+/// whole.
+pub fn lines(conversations: &[&Conversation], within: &Range<u64>) -> Vec<Line> {
     let mut said: Vec<(u64, Line)> = Vec::new();
     for conversation in conversations {
         for side in [Side::Dialler, Side::Acceptor] {
             said.extend(lines_of(conversation, side));
         }
     }
+    said.retain(|(place, _)| within.contains(place));
     said.sort_by_key(|(place, _)| *place);
     said.into_iter().map(|(_, line)| line).collect()
 }

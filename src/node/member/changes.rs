@@ -171,7 +171,9 @@ impl Node {
         let is_other = !config.is_same_as(&member.ensemble.current);
         let changes_leader = member.is_leader_another(&config, leader);
         let before = member.settings.learner.role;
-        log::info!("Activating the configuration of version {:x}: {config:?}", config.version);
+        let told = config.text();
+        let told = told.lines().collect::<Vec<_>>().join(", ");
+        log::info!("Activating the configuration of version {:x}: {told}", config.version);
         let places = member.places();
         member.take_config(config);
         if let Some(now) = member.places().filter(|now| Some(now) != places.as_ref()) {

@@ -213,8 +213,9 @@ impl Node {
         };
         learner.link = Some(link);
         learner.splitter = Some(Box::new(Splitter::new(PacketBytes::default())));
+        let place = &learner.addresses[address];
+        log::info!("Successfully connected to leader, using address: {place}");
         member.uses.insert(link, Use::Leader);
-        log::info!("Connected to leader, using address {}", address);
         self.with_election(|election, _, out| election.confirm(out));
         self.tell_learner(LearnerInput::Dialed { address }, out);
     }
@@ -454,7 +455,6 @@ impl Node {
 
     pub(super) fn learner_durable(&mut self, ticket: Ticket, out: &mut Effects) {
         self.tell_learner(LearnerInput::Durable(ticket), out);
-        self.shed_remembered();
         self.read_leader_on(out);
     }
 
@@ -468,12 +468,14 @@ impl Node {
         }
     }
 
-    /// The end of a turn: what was learned goes to the log.
+    /// The end of a turn: what was learned goes to the log, and what is there is not remembered
+    /// for long.
     pub(in super::super) fn flush_learned(&mut self, out: &mut Effects) {
         self.with_learner(out, |role, turn| {
             role.end_turn(turn);
             Ok(())
         });
+        self.shed_remembered();
         self.flush_observers(out);
         let learner = self.member.as_deref_mut().and_then(|member| member.learner());
         if let Some(leader) = learner.and_then(|learner| learner.reconfigured.take()) {

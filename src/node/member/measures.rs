@@ -18,8 +18,9 @@ use super::{Member, Role};
 pub(super) struct Proposed {
     /// Ascending.
     times: VecDeque<(Zxid, i64)>,
-    acked: Zxid,
-    committed: Zxid,
+    /// How many of the first are acknowledged, and committed.
+    acked: usize,
+    committed: usize,
 }
 
 impl Proposed {
@@ -32,16 +33,14 @@ impl Proposed {
 
     /// Shows how long ago each txn was proposed that is acknowledged by this.
     pub fn on_ack(&mut self, through: Zxid, now: WallMillis, show: impl FnMut(Option<u64>)) {
-        let from = self.acked;
-        self.acked = from.max(through);
-        self.pass(from, through, now, show);
+        self.acked = self.pass(self.acked, through, now, show);
+        self.forget();
     }
 
     /// Shows how long ago each txn was proposed that is committed by this.
     pub fn on_commit(&mut self, through: Zxid, now: WallMillis, show: impl FnMut(Option<u64>)) {
-        let from = self.committed;
-        self.committed = from.max(through);
-        self.pass(from, through, now, show);
+        self.committed = self.pass(self.committed, through, now, show);
+        self.forget();
     }
 
     /// How long ago a txn was proposed.
@@ -50,20 +49,23 @@ impl Proposed {
         age_ms(self.times[at].1, now)
     }
 
+    /// Shows them from one of them up to a zxid; gives the place behind that.
     fn pass(
-        &mut self,
-        from: Zxid,
+        &self,
+        from: usize,
         through: Zxid,
         now: WallMillis,
         mut show: impl FnMut(Option<u64>),
-    ) {
-        let begin = self.times.partition_point(|(zxid, _)| *zxid <= from);
-        let end = self.times.partition_point(|(zxid, _)| *zxid <= through).max(begin);
-        self.times.range(begin..end).for_each(|(_, time)| show(age_ms(*time, now)));
+    ) -> usize {
+        let new = self.times.range(from..).take_while(|(zxid, _)| *zxid <= through);
+        from + new.inspect(|(_, time)| show(age_ms(*time, now))).count()
+    }
+
+    fn forget(&mut self) {
         let done = self.acked.min(self.committed);
-        while self.times.front().is_some_and(|(zxid, _)| *zxid <= done) {
-            self.times.pop_front();
-        }
+        self.times.drain(..done);
+        self.acked -= done;
+        self.committed -= done;
     }
 }
 
@@ -223,7 +225,9 @@ impl super::leader::Leader {
 impl Node {
     /// What a server alone has not.
     pub fn peer_look(&self) -> Option<PeerLook> {
-        Some(self.member.as_deref()?.look(self.now.mono))
+        // Whoever serves reads alone is a member of nothing that it could tell of.
+        let member = self.member.as_deref().filter(|_| !self.is_read_only())?;
+        Some(member.look(self.now.mono))
     }
 
     /// A txn of this time is applied, wherever it came from.

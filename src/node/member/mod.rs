@@ -258,6 +258,9 @@ impl Member {
             Role::Learning(learner) => {
                 learner.role.check();
                 self.check_observers(learner);
+                if let (Some(ring), Some(progress)) = (&self.ring, learner.role.progress()) {
+                    assert!(ring.is_shed(progress.durable), "what is on the disk is let go");
+                }
             }
             _ => {}
         }

@@ -50,6 +50,8 @@ pub fn config(plan: &Plan, place: usize) -> Config {
     config.ensemble.sync_limit_ticks = plan.sync_ticks as i32;
     config.ensemble.commit_log_count = plan.hold_back as i32;
     config.ensemble.observing.master_port = plan.followers_feed.then_some(OBSERVERS_PORT);
+    // So little that followers let go of what they remember, and read it back.
+    config.ensemble.observing.master_bytes = 10_000;
     config.ensemble.local_sessions = plan.local_sessions;
     config.ensemble.local_session_upgrades = true;
     config.admin.read_only_mode = plan.read_only;

@@ -7,6 +7,7 @@ A name says who plays: one letter a member, from id 1 on (see `stage.PARTS`). In
 import dataclasses
 import signal
 import typing
+import zlib
 
 import evidence
 import kills
@@ -48,13 +49,18 @@ def trio(leader, joiner, third):
     return third + leader + joiner
 
 
+def whose(letter):
+    return "zkd" if letter == "z" else "java"
+
+
 def all_syncs():
     for kind in evidence.KINDS:
         for leader, joiner, third in [*TRIOS, *OLDER]:
             letters = trio(leader, joiner, third)
             yield Case(
-                f"sync/{kind}/{letters}/{leader}-leads-{joiner}-joins", f"sync-{kind}", letters,
-                syncs.joins(kind), tuple(syncs.SETTINGS.get(kind, ())),
+                f"sync/{kind}/{letters}/{leader}-leads-{joiner}-joins",
+                f"sync-{kind}/{whose(leader)}-leads", letters, syncs.joins(kind),
+                tuple(syncs.SETTINGS.get(kind, ())),
             )
 
 
@@ -78,8 +84,9 @@ def all_observers():
                 continue  # an observer is told what is committed, and nothing else
             letters = leader + leader + observer
             yield Case(
-                f"observer/{kind}/{letters}/{leader}-leads-{observer}-observes", "observer",
-                letters, observers.observes(kind), tuple(syncs.SETTINGS.get(kind, ())), 3,
+                f"observer/{kind}/{letters}/{leader}-leads-{observer}-observes",
+                f"observer/{whose(observer)}-observes", letters, observers.observes(kind),
+                tuple(syncs.SETTINGS.get(kind, ())), 3,
             )
 
 
@@ -89,8 +96,8 @@ def all_observer_masters():
         for kind in ("diff-memory", "diff-log", "snap-empty"):
             yield Case(
                 f"observer-master/{kind}/{letters}/{letters[2]}-leads-{letters[0]}-feeds-"
-                f"{letters[3]}", "observer-master", letters, observer_masters.feed(kind),
-                tuple(syncs.SETTINGS.get(kind, ())), 4, leader=3,
+                f"{letters[3]}", f"observer-master/{whose(letters[0])}-feeds", letters,
+                observer_masters.feed(kind), tuple(syncs.SETTINGS.get(kind, ())), 4, leader=3,
             )
 
 
@@ -110,9 +117,13 @@ def all_kills():
             victims.append((1, f"follower-{letters[0]}"))
         for number, who in victims:
             yield Case(
-                f"kill/{letters}/{letters[1]}-leads/{who}-dies", "kill", letters,
-                kills.one(number),
+                f"kill/{letters}/{letters[1]}-leads/{who}-dies", f"kill/{who.split('-')[0]}",
+                letters, kills.one(number),
             )
+        yield Case(
+            f"kill/{letters}/{letters[1]}-leads/leader-{letters[1]}-stops", "kill", letters,
+            kills.stops(2),
+        )
 
 
 def all_five():
@@ -135,8 +146,9 @@ def all_rolling():
 
 def all_alone():
     plays = {
-        "serves-clients": kills.serves, "leader-dies": kills.one(3), "follower-dies": kills.one(2),
-        "each-dies": kills.each, "all-stop": kills.all_at_once(signal.SIGTERM),
+        "serves-clients": kills.serves, "leader-dies": kills.one(3), "leader-stops": kills.stops(3),
+        "follower-dies": kills.one(2), "each-dies": kills.each,
+        "all-stop": kills.all_at_once(signal.SIGTERM),
         "all-die": kills.all_at_once(signal.SIGKILL), "quorum-lost": kills.quorum,
     }
     for name, play in plays.items():
@@ -203,8 +215,11 @@ CASES = [
 
 
 def one_a_column(number):
-    """One case of each column; the number chooses which, so that in time all have their turn."""
+    """One case of each column, in which zkd has a part; the number chooses which, so that in time
+    all have their turn. Columns are alike: so each begins to count elsewhere."""
     columns = {}
     for case in CASES:
-        columns.setdefault(case.column, []).append(case)
-    return [cases[number % len(cases)] for cases in columns.values()]
+        if "z" in case.name.split("/", 1)[1]:
+            columns.setdefault(case.column, []).append(case)
+    starts = {column: zlib.crc32(column.encode()) for column in columns}
+    return [cases[(number + starts[column]) % len(cases)] for column, cases in columns.items()]

@@ -28,6 +28,11 @@ ZKD = {
     "snap-empty": [r"Sending SNAP .*for peer sid: {sid}: "],
     "snap-behind": [r"Sending SNAP .*for peer sid: {sid}: "],
 }
+# A follower whose leader has gone, and who needed no limit's end to know.
+LINK_GONE = {
+    "zkd": r"Leaving the leader: the leader's link is gone",
+    "apache": r"Exception when following the leader\njava\.(io\.EOF|net\.Socket)Exception",
+}
 # A leader that began so and did otherwise.
 TAKEN_BACK = r"Detected gap between end of txnlog|fall back to use snapshot"
 

@@ -6,7 +6,7 @@ import time
 import evidence
 from exchanging.link import Link
 
-from patience import Deadline
+from patience import Deadline, seconds
 from stage import TIMEOUT_MS
 
 
@@ -42,6 +42,16 @@ def one(victim):
     return case
 
 
+def stops(victim):
+    """SIGTERM to one member: it finishes what is in flight and leaves at once, which the others
+    hear from its links and not from a limit's end."""
+    def case(stage):
+        begin(stage)
+        lose(stage, stage[victim], signal.SIGTERM)
+        stage.finish()
+    return case
+
+
 def each(stage):
     """Each member in turn, the leader of the moment among them."""
     begin(stage)
@@ -55,7 +65,14 @@ def lose(stage, dying, how=signal.SIGKILL):
     was = dying.mode()
     if was is None:
         raise evidence.NoEvidence(f"{dying} does not serve, so its end means nothing")
+    marks, asked_s = stage.marks(), time.monotonic()
     dying.end(how, 20)
+    if how == signal.SIGTERM and time.monotonic() - asked_s >= 20:
+        raise AssertionError(f"{dying} did not end when it was asked to")
+    if how == signal.SIGTERM and was == "leader":
+        for member in stage.running():
+            found = member.wait_log(evidence.LINK_GONE[member.kind], marks.at[member.id], seconds(5))
+            stage.proof(f"{member.id}: {found.group().strip()}")
     begin_s = time.monotonic()
     if was == "leader":
         heir = stage.leader(other_than=dying)

@@ -312,9 +312,12 @@ def restarts(stage):
 
 
 def leader_leaves(stage):
-    """The Java leader removes itself. Whom it designates leads, and nobody votes."""
-    begin(stage)
+    """The Java leader removes itself. Whom it designates leads, and nobody votes. A Java heir
+    stands by what it has applied, not by what it has in its log: a write behind the configuration
+    and it refuses everybody as ahead of it, so nobody writes before it leads."""
     leader, heir = stage[2], stage[1]
+    is_bold = heir.kind == "zkd"
+    begin(stage, writes=is_bold)
     marks = {member.id: member.log_mark() for member in stage.all}
     before = heir.epoch()
     ask_and_lose(leader, leaving="2")
@@ -322,6 +325,8 @@ def leader_leaves(stage):
     for member in stage.all:
         stage.serves(member)
     stage.leads(heir)
+    if not is_bold:
+        write(stage)
     for member in stage.all:
         if member.kind == "zkd":
             silent(stage, member, marks[member.id])

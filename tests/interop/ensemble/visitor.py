@@ -1,5 +1,6 @@
 """A client that a server may well send away: what it is told, byte by byte, and whether it may stay."""
 
+import itertools
 import socket
 import struct
 
@@ -8,6 +9,10 @@ from golden.jute import OPEN, OPS, Masks, Reader, Writer, java_passwd
 from patience import seconds
 
 EVENT = -1
+
+# Servers tell by session and xid which request a txn answers. A client that has moved goes on
+# counting, and so does whoever speaks for one session over several connections.
+XIDS = itertools.count(1)
 
 
 class Closed(Exception):
@@ -85,7 +90,7 @@ class Visitor:
         return taken
 
     def send(self, op, body=None):
-        self.xid += 1
+        self.xid = next(XIDS)
         head = struct.pack(">ii", self.xid, OPS[op])
         self.put(head + (body.bytes() if body else b""))
         return self.xid
