@@ -257,11 +257,11 @@ fn epochs_and_positions_do_not_go_back_over_a_restart() {
 
 #[test]
 fn requests_of_a_session_take_effect_in_their_order_and_once() {
-    let of = |cxids: [i32; 2]| {
+    let of_txns = |requests: [(i32, Txn); 2]| {
         let mut record = three();
-        for (at, cxid) in cxids.into_iter().enumerate() {
+        for (at, (cxid, txn)) in requests.iter().enumerate() {
             let zxid = EPOCH + 1 + at as i64;
-            let command = append(zxid, cxid, &create(&format!("/n{at}")));
+            let command = append(zxid, *cxid, txn);
             for member in [0, 1] {
                 record.on_command(member, &command);
                 record.on_synced(member, &command);
@@ -270,9 +270,16 @@ fn requests_of_a_session_take_effect_in_their_order_and_once() {
         }
         verdict(&mut record)
     };
+    let of = |cxids: [i32; 2]| of_txns([(cxids[0], create("/n0")), (cxids[1], create("/n1"))]);
     assert_eq!(of([1, 2]), None);
     assert_eq!(of([2, 1]), refused("session"));
     assert_eq!(of([2, 2]), refused("session"));
+    // What comes late from where the session was is refused, a multi with an error for each part.
+    let multi = |part| Txn::Multi(vec![part]);
+    let moved = Txn::Error { code: -118 };
+    assert_eq!(of_txns([(2, create("/n0")), (1, multi(moved.clone()))]), None);
+    assert_eq!(of_txns([(2, create("/n0")), (1, moved)]), None);
+    assert_eq!(of_txns([(2, create("/n0")), (1, multi(create("/n1")))]), refused("session"));
 }
 
 /// A record with two txns in it, and a client that has a session.

@@ -393,12 +393,8 @@ impl Record {
         if is_known && 2 * there <= self.voters && self.voters > 0 {
             self.find(format!("positions: 0x{zxid:x} is committed, and {there} have it on disk"));
         }
-        let is_write = !matches!(
-            entry.txn,
-            Txn::Error { .. } | Txn::CreateSession { .. } | Txn::CloseSession { .. }
-        );
         let cxid = entry.header.cxid;
-        if is_write && cxid > 0 {
+        if is_write(&entry.txn) && cxid > 0 {
             let last = self.last_cxids.entry(entry.header.session.0).or_default();
             if cxid <= *last {
                 let last = *last;
@@ -424,6 +420,15 @@ impl Record {
         let model = self.last_model().ok_or("nothing ever began")?;
         // What a member knows of its ensemble is its own, and no txn.
         compare(node.state(), model, &["/zookeeper/config"])
+    }
+}
+
+/// Whether it changes something. A multi that failed does not, be it that its session has moved.
+fn is_write(txn: &Txn) -> bool {
+    match txn {
+        Txn::Error { .. } | Txn::CreateSession { .. } | Txn::CloseSession { .. } => false,
+        Txn::Multi(parts) => !parts.iter().any(|part| matches!(part, Txn::Error { .. })),
+        _ => true,
     }
 }
 

@@ -22,13 +22,9 @@ fn sessions_leave_a_server_that_only_hears_or_only_speaks_and_live_on() {
     assert_eq!(ensemble.leader_of(&[leader]), leader, "among the members nothing has happened");
     ensemble.network.heal();
     let told = history.halt();
-    for told in told.iter() {
-        assert!(
-            told.lost > 0 || told.is_open,
-            "{}: no answer was lost, so nothing was cut",
-            told.name
-        );
-    }
+    // A client that was with the leader by then has noticed nothing.
+    let is_hit = told.iter().any(|told| told.lost > 0 || told.is_open);
+    assert!(is_hit, "no answer was lost, so nothing was cut");
     finish(&ensemble, &told);
 }
 
