@@ -75,7 +75,7 @@ impl Node {
         }
         self.outstanding.less(conn.pauses, conn.order.len());
         self.watches.forget(id);
-        if self.member.is_some() && conn.session != SessionId::NONE {
+        if self.member.is_some() && conn.is_let_in() {
             let touch = Touch { session: conn.session, timeout_ms: conn.timeout_ms };
             self.note_gone(touch, conn.stats.last_heard);
         }

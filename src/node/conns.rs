@@ -143,6 +143,11 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// Its session is there, and has been told to its client.
+    pub fn is_let_in(&self) -> bool {
+        self.session != SessionId::NONE && !self.pauses.has(Pauses::HANDSHAKE)
+    }
+
     /// Its session's client has spoken since then.
     pub fn is_heard_since(&self, since: Instant) -> bool {
         matches!(self.phase, Phase::Open) && self.stats.last_heard >= since

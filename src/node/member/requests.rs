@@ -239,7 +239,8 @@ impl Node {
     }
 
     /// A client has gone: if it was heard since the last ping, that counts for the next one all the
-    /// same. That it has gone is no sign of life.
+    /// same. That it has gone is no sign of life, nor does a session live that it had only asked
+    /// for: it may never be made.
     pub(in super::super) fn note_gone(&mut self, touch: Touch, heard: Instant) {
         if self.is_local(touch.session) {
             return;

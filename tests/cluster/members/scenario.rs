@@ -189,3 +189,20 @@ fn a_client_that_goes_is_not_told_to_live() {
     let outcome = green(&plan);
     assert!(outcome.counters["clients cut"] >= 12, "{:?}", outcome.counters);
 }
+
+/// Whoever asks for a session and has gone before it is made has none that could live.
+#[test]
+fn a_session_that_was_not_made_yet_is_not_told_to_live() {
+    let mut plan = busy(3, 8000);
+    for n in 0..12 {
+        // Those behind the others know one member each.
+        let (member, at_ms) = (n as usize % 3, 1500 + 500 * n);
+        let client = plan.clients + member;
+        // It comes back while its member sleeps, and has gone when that wakes up.
+        plan.faults.push(timed(at_ms, Fault::ClientDies { client }));
+        plan.faults.push(timed(at_ms + 140, Fault::Pause { member, ms: 60 }));
+        plan.faults.push(timed(at_ms + 170, Fault::ClientDies { client }));
+    }
+    let outcome = green(&plan);
+    assert_eq!(outcome.counters["clients died"], 24, "{:?}", outcome.counters);
+}
