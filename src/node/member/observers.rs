@@ -7,7 +7,8 @@ use crate::base::{ConnId, ServerId, SessionId, Zxid, limits};
 use crate::peering::{
     AuthId, AuthIds, Forwarded, Revalidate, Revalidated, Touch, read_touches, write_request,
 };
-use crate::proto::OpCode;
+use crate::proto::{OpCode, Writer};
+use crate::session::Owner;
 use crate::zab::{self, ObserverMaster, Passed, Stock};
 
 use super::super::Node;
@@ -22,6 +23,10 @@ pub(super) struct Observers {
     asked_bytes: usize,
     /// Sessions of theirs that were heard of since the leader was last told.
     touched: BTreeMap<SessionId, i32>,
+    /// Through whom each session speaks that has spoken through an observer here. To the leader
+    /// all of them speak through this server: what an observer has held up since its client went
+    /// to another of them, or came here, it could not tell from what the client says now.
+    speakers: BTreeMap<SessionId, Owner>,
 }
 
 /// An observer's request on its way to the leader.
@@ -33,8 +38,13 @@ struct Waiting {
 
 impl Observers {
     fn new(master: ObserverMaster) -> Observers {
-        let (asked, touched) = (VecDeque::new(), BTreeMap::new());
-        Observers { master, asked, asked_bytes: 0, touched }
+        let (asked, touched, speakers) = (VecDeque::new(), BTreeMap::new(), BTreeMap::new());
+        Observers { master, asked, asked_bytes: 0, touched, speakers }
+    }
+
+    /// Whether an observer's link may speak for a session; the first to ask may.
+    fn may_speak(&mut self, session: SessionId, link: ConnId) -> bool {
+        *self.speakers.entry(session).or_insert(Owner::Learner(link)) == Owner::Learner(link)
     }
 
     /// Who was heard of since the leader was last told.
@@ -148,8 +158,24 @@ impl Node {
     ) {
         if revalidated.is_valid {
             self.part_with_holder(revalidated.session, out);
+            if let Some(observers) = self.observers() {
+                observers.speakers.insert(revalidated.session, Owner::Learner(link));
+            }
         }
         self.tell_observer_master(zab::Input::Revalidated { link, revalidated }, out);
+    }
+
+    /// A session has come to a client of this server.
+    pub(super) fn note_here(&mut self, session: SessionId) {
+        let speaker = self.observers().and_then(|observers| observers.speakers.get_mut(&session));
+        speaker.into_iter().for_each(|speaker| *speaker = Owner::Here);
+    }
+
+    /// A session has ended.
+    pub(in super::super) fn forget_speaker(&mut self, session: SessionId) {
+        if let Some(observers) = self.observers() {
+            observers.speakers.remove(&session);
+        }
     }
 
     /// An observer's request goes on to the leader, as it came: whose it is the txn says.
@@ -166,9 +192,16 @@ impl Node {
             return log::warn!("An observer forwards a request of type {}: ignored", request.op);
         }
         let ids: Option<Vec<AuthId<'_>>> = (!ids.is_null()).then(|| ids.iter().collect());
-        let mut packet = Vec::new();
-        write_request(request, ids.as_deref(), &mut packet);
         let Some(observers) = self.observers() else { return };
+        let mut packet = Vec::new();
+        // The end of a session is asked for wherever it was; reads need no leave.
+        let is_free = is_sync || op == Some(OpCode::CloseSession);
+        if is_free || observers.may_speak(request.session, link) {
+            write_request(request, ids.as_deref(), &mut packet);
+        } else {
+            log::info!("Session 0x{:x} has moved: an observer's request fails", request.session.0);
+            write_request(&failing(request, &nowhere()), ids.as_deref(), &mut packet);
+        }
         if observers.asked_bytes + packet.len() > limits::LEADER_FORWARDED_BYTES {
             log::warn!("An observer forwards more than can wait here: its link is closed");
             return self.turn_away(link, out);
@@ -227,4 +260,19 @@ impl Node {
             }
         }
     }
+}
+
+/// The body of a delete of no path.
+fn nowhere() -> Vec<u8> {
+    let mut body = Vec::new();
+    body.put_string("");
+    body.put_i32(-1);
+    body
+}
+
+/// In the place of a request that must have no effect: its observer waits for a txn all the same,
+/// one of Java's would answer nothing of that session before it has come.
+fn failing<'a>(request: &Forwarded<'a>, body: &'a [u8]) -> Forwarded<'a> {
+    let Forwarded { session, cxid, .. } = *request;
+    Forwarded { session, cxid, op: OpCode::Delete.number(), body }
 }

@@ -234,6 +234,9 @@ impl Node {
         let learner = self.member.as_deref_mut().and_then(|member| member.learner());
         let conn = learner.and_then(|learner| learner.revalidating.remove(&session));
         if let Some(conn) = conn {
+            if is_valid {
+                self.note_here(session);
+            }
             self.settle_session(conn, session, is_valid, out);
         }
     }

@@ -75,6 +75,28 @@ fn an_observer_behind_followers_serves_whichever_of_them_falls() {
     }
 }
 
+/// An observer stands still with requests of clients that go elsewhere meanwhile, to the follower
+/// behind which it observes among others. What it hands on when it wakes up comes too late.
+#[test]
+fn what_an_observer_held_up_has_no_effect_behind_what_its_client_asked_elsewhere() {
+    for seed in 1..6 {
+        let mut plan = busy(3, 20_000);
+        plan.seed = seed;
+        plan.observers = 1;
+        plan.followers_feed = true;
+        plan.core = (0..4).collect();
+        plan.ahead_ms = vec![0; 4];
+        plan.start_ms = vec![0; 4];
+        for n in 1..33 {
+            plan.faults.push(timed(600 * n, Fault::Pause { member: 3, ms: 150 }));
+            let cut = |client| timed(600 * n + 60, Fault::CutClient { client });
+            plan.faults.extend((0..plan.clients).map(cut));
+        }
+        let outcome = green(&plan);
+        assert_eq!(outcome.counters["clients cut"], 64, "{:?}", outcome.counters);
+    }
+}
+
 /// Leaders fall one after the other, and each comes back.
 #[test]
 fn leaders_that_are_killed_are_replaced_and_come_back() {
