@@ -27,11 +27,11 @@ pub fn config(data: &[u8]) {
     let as_member = |text: &[u8], dynamic, next| {
         let next = FileText::Read(next);
         let member = MemberSources { static_path: "/zoo.cfg", my_id, next };
-        if let Ok(config) = parse_as(text, dynamic, member)
-            && let Some(member) = &config.ensemble.member
-        {
-            let _ = config.listing();
-            let files = member.files_of_active(&member.active);
+        let Ok(mut config) = parse_as(text, dynamic, member) else { return };
+        let _ = config.listing();
+        if let Some(member) = &mut config.ensemble.member {
+            let active = member.active.clone();
+            let files = member.files_of_active(&active);
             assert!(files.iter().all(|(path, _)| path.starts_with("/zoo.cfg")));
         }
     };

@@ -50,11 +50,11 @@ fn a_client_creates_sets_and_gets_durably() {
 /// Power fails at every call of a short history in turn: nothing acknowledged is lost.
 #[test]
 fn power_may_fail_at_every_disk_call() {
-    for call in 1..80 {
+    for call in 1..160 {
         let burst =
             |client, path| Step::Burst { client, ops: vec![create(path), create(path + 8)] };
         let mut steps = Vec::new();
-        for path in 0..6 {
+        for path in 0..16 {
             steps.push(burst(path % 2, path));
             steps.push(Step::Storage);
         }
