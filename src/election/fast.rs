@@ -16,6 +16,7 @@ use crate::base::limits::ELECTION_FINALIZE_MS;
 use crate::base::{Instant, ServerId, Zxid};
 use crate::peering::{Notification, PeerState, Vote};
 
+use super::answers::Answers;
 use super::ballots::{Ballot, Ballots};
 use super::{Electorate, Reach};
 
@@ -115,6 +116,7 @@ pub struct Election {
     /// Voters that looked when they were last heard, while this server did not.
     pub(super) unheard: BTreeSet<ServerId>,
     reach: BTreeMap<ServerId, Reach>,
+    pub(super) answers: Answers,
     /// Voters that have said on their last link that they decide as early as this server. The
     /// next link may be another program's under the same id, so it begins without that. Between
     /// the two it counts still: then nobody is there who could take his time.
@@ -145,6 +147,7 @@ impl Election {
             behind: BTreeSet::new(),
             unheard: BTreeSet::new(),
             reach: BTreeMap::new(),
+            answers: Answers::default(),
             kin: BTreeSet::new(),
         }
     }
@@ -211,6 +214,7 @@ impl Election {
     pub fn adopt(&mut self, electorate: Electorate, observer: bool) {
         self.electorate = electorate;
         self.settings.observer = observer;
+        self.answers.clear();
         self.forget_votes();
         if !matches!(self.phase, Phase::Settled { .. }) {
             self.phase = Phase::Start;
@@ -229,6 +233,7 @@ impl Election {
         reach: Reach,
         out: &mut Vec<ElectionOutput>,
     ) {
+        self.answers.forget(server);
         if reach == Reach::Linked {
             self.kin.remove(&server);
         } else {

@@ -43,7 +43,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    fn new(me: i64, electorate: Electorate, observer: bool, standing: Standing) -> Bench {
+    pub fn new(me: i64, electorate: Electorate, observer: bool, standing: Standing) -> Bench {
         let settings = ElectionSettings {
             me: ServerId(me),
             observer,
@@ -68,7 +68,7 @@ impl Bench {
         self.hear_word(from, Notification { is_kin, ..word(state, vote) })
     }
 
-    fn hear_word(&mut self, from: i64, word: Notification) -> Vec<ElectionOutput> {
+    pub fn hear_word(&mut self, from: i64, word: Notification) -> Vec<ElectionOutput> {
         self.out.clear();
         self.election.handle_notification(self.now, ServerId(from), &word, &mut self.out);
         self.election.check();

@@ -21,9 +21,8 @@ impl Election {
         }
         self.look_at_config(from, heard, out);
         if !self.electorate.is_voter(from) {
-            let notification = self.word_for_others();
-            out.push(ElectionOutput::Tell { to: from, notification });
-            return;
+            let word = self.word_for_others();
+            return self.answer_with(now, from, heard, word, out);
         }
         if heard.is_kin {
             self.kin.insert(from);
@@ -39,7 +38,7 @@ impl Election {
         match self.phase {
             Phase::Start => {}
             Phase::Quorum { .. } | Phase::BetterVote { .. } => {
-                self.call_into_round(from, heard, out);
+                self.call_into_round(now, from, heard, out);
                 self.on_word(now, from, heard, out);
             }
             Phase::Confirmation { role: PeerState::Leading, pause_ms } => {
@@ -48,7 +47,7 @@ impl Election {
             Phase::Confirmation { role, pause_ms } => {
                 self.on_word_before_role(now, from, heard, (role, pause_ms), out);
             }
-            Phase::Settled { .. } => self.answer(from, heard, out),
+            Phase::Settled { .. } => self.answer(now, from, heard, out),
         }
     }
 
@@ -64,17 +63,21 @@ impl Election {
         }
     }
 
-    /// Who looks in an older round hears of this one, and votes in it.
+    /// Who looks in an older round hears of this one, and votes in it. The round of a server that
+    /// does not vote is nobody's business: it would only be answered.
     fn call_into_round(
         &mut self,
+        now: Instant,
         from: ServerId,
         heard: &Notification,
         out: &mut Vec<ElectionOutput>,
     ) {
         if heard.state == PeerState::Looking && heard.vote.election_epoch < self.round {
             self.behind.insert(from);
-            let notification = self.proposal_word();
-            out.push(ElectionOutput::Tell { to: from, notification });
+            if self.electorate.is_voter(self.settings.me) {
+                let word = self.proposal_word();
+                self.answer_with(now, from, heard, word, out);
+            }
         } else {
             self.behind.remove(&from);
         }
@@ -231,7 +234,7 @@ impl Election {
         pause_ms: u64,
         out: &mut Vec<ElectionOutput>,
     ) {
-        self.call_into_round(from, heard, out);
+        self.call_into_round(now, from, heard, out);
         let vote = heard.vote;
         if heard.state != PeerState::Looking || !self.electorate.is_voter(vote.leader) {
             return;
@@ -276,7 +279,7 @@ impl Election {
             self.reopen(now, pause_ms, out);
             self.on_word(now, from, heard, out);
         } else {
-            self.answer(from, heard, out);
+            self.answer(now, from, heard, out);
         }
     }
 
@@ -293,14 +296,35 @@ impl Election {
     }
 
     /// A settled server tells who looks what it has settled for.
-    fn answer(&self, from: ServerId, heard: &Notification, out: &mut Vec<ElectionOutput>) {
+    fn answer(
+        &mut self,
+        now: Instant,
+        from: ServerId,
+        heard: &Notification,
+        out: &mut Vec<ElectionOutput>,
+    ) {
         if heard.state != PeerState::Looking {
             return;
         }
         if self.state() == PeerState::Leading {
             out.push(ElectionOutput::VoterLooks(from));
         }
-        out.push(ElectionOutput::Tell { to: from, notification: self.settled_word() });
+        let word = self.settled_word();
+        self.answer_with(now, from, heard, word, out);
+    }
+
+    fn answer_with(
+        &mut self,
+        now: Instant,
+        to: ServerId,
+        heard: &Notification,
+        notification: Notification,
+        out: &mut Vec<ElectionOutput>,
+    ) {
+        let pause_ms = self.settings.min_interval_ms;
+        if self.answers.are_due(now, to, (heard, &notification), pause_ms) {
+            out.push(ElectionOutput::Tell { to, notification });
+        }
     }
 }
 

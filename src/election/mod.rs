@@ -10,6 +10,7 @@
 //! of a link to [`Election::handle_notification`]: a link begins with nothing known of who is at
 //! its other end.
 
+mod answers;
 mod ballots;
 mod electorate;
 mod fast;

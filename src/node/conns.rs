@@ -148,9 +148,10 @@ impl Conn {
         self.session != SessionId::NONE && !self.pauses.has(Pauses::HANDSHAKE)
     }
 
-    /// Its session's client has spoken since then.
+    /// Its session's client has spoken since then: on a connection that is about to end, too, for
+    /// the session may outlive it.
     pub fn is_heard_since(&self, since: Instant) -> bool {
-        matches!(self.phase, Phase::Open) && self.stats.last_heard >= since
+        self.is_let_in() && self.stats.last_heard >= since
     }
 }
 

@@ -15,6 +15,10 @@ pub const ELECTION_GREETINGS: usize = 64;
 /// and do not know so yet. Who was silent longest makes room.
 pub const ELECTION_STRANGERS: usize = 64;
 
+/// Servers of which it is known what they were answered last: 255 members and the strangers. Who is
+/// forgotten is only answered once more.
+pub const ELECTION_ANSWERS: usize = 255 + ELECTION_STRANGERS;
+
 /// The pause before a server that could not be reached is dialled again on the election port. It
 /// doubles up to a tick.
 pub const ELECTION_REDIAL_MS: u64 = 20;

@@ -42,9 +42,10 @@ impl Observers {
         Observers { master, asked, asked_bytes: 0, touched, speakers }
     }
 
-    /// Whether an observer's link may speak for a session; the first to ask may.
-    fn may_speak(&mut self, session: SessionId, link: ConnId) -> bool {
-        *self.speakers.entry(session).or_insert(Owner::Learner(link)) == Owner::Learner(link)
+    /// Whether an observer's link may speak for a session: for one that has come elsewhere, not.
+    /// One that nobody has made or moved here is the leader's to judge, and not noted.
+    fn may_speak(&self, session: SessionId, link: ConnId) -> bool {
+        self.speakers.get(&session).is_none_or(|speaker| *speaker == Owner::Learner(link))
     }
 
     /// Who was heard of since the leader was last told.
@@ -196,6 +197,9 @@ impl Node {
         let mut packet = Vec::new();
         // The end of a session is asked for wherever it was; reads need no leave.
         let is_free = is_sync || op == Some(OpCode::CloseSession);
+        if op == Some(OpCode::CreateSession) {
+            observers.speakers.insert(request.session, Owner::Learner(link));
+        }
         if is_free || observers.may_speak(request.session, link) {
             write_request(request, ids.as_deref(), &mut packet);
         } else {

@@ -197,7 +197,7 @@ fn a_seed_of_members_is_the_same_in_another_process() {
 
 /// Each mistake, the checkers that may notice it first, and a seed not far before one that shows
 /// it. `scripts/records simulation` looks for it from the first seed on, and says which it is.
-const FOUND: [(Breakage, &[&str], u64); 17] = [
+const FOUND: [(Breakage, &[&str], u64); 18] = [
     (Breakage::NoSync, &[], 1),
     (Breakage::AckBeforeSync, &["positions"], 1),
     (Breakage::EpochBeforeTxns, &[], 155),
@@ -215,6 +215,7 @@ const FOUND: [(Breakage, &[&str], u64); 17] = [
     (Breakage::WatchesForgotten, &["watch"], 1),
     (Breakage::EventTwice, &["watch"], 1),
     (Breakage::EventLate, &["watch"], 1),
+    (Breakage::AnswersOvertake, &["order"], 1),
 ];
 
 /// So many seeds find each.

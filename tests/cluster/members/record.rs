@@ -261,7 +261,13 @@ impl Record {
             StorageCommand::WriteEpoch { file: EpochFile::Accepted, .. } => {
                 self.count("epochs accepted");
             }
-            StorageCommand::InstallSnapshot { .. } => self.count("snapshots installed"),
+            StorageCommand::InstallSnapshot { zxid, .. } => {
+                self.count("snapshots installed");
+                // Where a state is not looked at before it serves, it goes on from here.
+                if self.shows_logs && zxid.0 <= self.last_committed() {
+                    self.applied(member, zxid.0);
+                }
+            }
             _ => {}
         }
     }
