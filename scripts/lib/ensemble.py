@@ -21,7 +21,9 @@ unless the ensemble is given a network of its own.
         leader.start()
 """
 
+import contextlib
 import dataclasses
+import glob
 import json
 import os
 import re
@@ -200,8 +202,20 @@ class Member:
         self.start(wait)
 
     def pause(self):
-        """SIGSTOP: no more of its threads runs until `resume`."""
+        """SIGSTOP: when this returns, none of its threads runs until `resume`."""
         self.send(signal.SIGSTOP)
+        end = time.monotonic() + PATIENCE_S
+        while any(state not in "TtZX" for state in self.thread_states()):
+            if time.monotonic() > end:
+                raise EnsembleError(f"{self} does not stand still")
+
+    def thread_states(self):
+        """As the kernel has them: R, S, T and so on."""
+        states = []
+        for path in glob.glob(f"/proc/{self.pid()}/task/*/stat"):
+            with contextlib.suppress(OSError), open(path) as file:  # or it has ended
+                states.append(file.read().rpartition(")")[2].split()[0])
+        return states
 
     def resume(self):
         self.send(signal.SIGCONT)
