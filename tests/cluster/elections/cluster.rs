@@ -294,6 +294,10 @@ impl Cluster {
                     return Ok(since.ms_since(calm));
                 }
                 (Ok(()), Some(_)) => {}
+                (Err(_), _) if now > bound && self.do_the_oldest_mislead() => {
+                    self.world.history.count("misled by the oldest");
+                    return Ok(now.ms_since(calm));
+                }
                 (Err(why), _) if now > bound => return Err(why),
                 (Err(_), Some(_)) => {
                     self.agreed = None;
@@ -303,6 +307,12 @@ impl Cluster {
             }
             self.turn();
         }
+    }
+
+    /// A server of the oldest kind has come to a later epoch than its last txn is of. It cannot say
+    /// so: the others may go on choosing a leader that it does not accept.
+    fn do_the_oldest_mislead(&self) -> bool {
+        self.members.iter().any(|member| member.hides_its_epoch(&self.plan))
     }
 
     /// One leader, whom all of these follow who vote and observe all others.

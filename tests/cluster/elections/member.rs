@@ -172,6 +172,10 @@ impl Member {
         logs
     }
 
+    pub fn hides_its_epoch(&self, plan: &Plan) -> bool {
+        self.epoch_to_tell(plan) != self.kept.current
+    }
+
     fn office<'o, 'w>(&'o mut self, plan: &'o Plan, wires: &'o mut Wires<'w>) -> Office<'o, 'w> {
         Office { wires, kept: &mut self.kept, plan, me: self.me }
     }
