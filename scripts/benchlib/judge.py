@@ -15,6 +15,8 @@ LONGEST_TURN_US = 5000
 
 def aims(row):
     """Figure, what was found, the most it may be."""
+    if "floor_set_us" in row:
+        return
     if "members" in row:
         for name, found in row["figures"].items():
             is_most = found["kind"] == "most"

@@ -1,6 +1,8 @@
-"""Rows of load over three members: zkd's ensemble and Apache's in turn."""
+"""Rows of load over three members: zkd's ensemble and Apache's in turn, and what there is below."""
 
 import os
+import resource
+import statistics
 import sys
 
 from .loads import short
@@ -81,11 +83,38 @@ def judged(told, wants):
     return found
 
 
+def children_cpu():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def floor(args, folder):
+    """What a set of one session through a follower cannot go below: its trip and the follower's to
+    the leader, each as long as a bare echo's, and one append and sync; and the CPU of three."""
+    trips, syncs, cpu = [], [], []
+    for _ in range(args.pairs):
+        line = f"floor --sessions 1 --depth 1 --count {args.singles} --seconds {args.seconds}"
+        told = zkbench(args, f"{line} --syncs {args.singles}", "--dir", folder)
+        trips.append(told["echo"]["latency_us"]["p50"])
+        syncs.append(told["sync"]["latency_us"]["p50"])
+        before = children_cpu()
+        line = f"floor --count 1 --warmup 0 --seconds {args.seconds} --syncs {args.singles}"
+        told = zkbench(args, line, "--dir", folder)
+        cpu.append((children_cpu() - before) / told["sync"]["operations"] * 100_000)
+    trip, sync, one = (statistics.median(found) for found in (trips, syncs, cpu))
+    name = "set, 1 x 1, the floor: two trips of a bare echo and one append and fdatasync"
+    print(f"{name}: {2 * trip + sync:.0f} us; the CPU of three bare syncs "
+          f"{3 * one:.1f} s for each 100,000", flush=True)
+    return {"row": name, "trip_us": trip, "sync_us": sync, "floor_set_us": 2 * trip + sync,
+            "three_syncs_cpu_per_100k": 3 * one}
+
+
 def loads(args, folder):
     rows = []
     with three(args, folder, "zkd") as ours, three(args, folder, "apache") as theirs:
         for made in (ours, theirs):
             warm_up(args, made)
+        rows.append(floor(args, folder))
         for name, options, where, wants in ROWS:
             count = args.count if MANY in options else args.singles
             line = f"load {options} --server {addresses(ours, where)} --server-pid {pids(ours)}"

@@ -72,7 +72,7 @@ def beside_snapshots(args, folder, where, server):
     taken = seen.union(snapshots(where)) - before
     bytes_each = max(os.path.getsize(path) for path in snapshots(where))
     period = (time.monotonic() - began) / max(len(taken), 1)
-    floor = bare(args, folder, bytes_each, period)
+    floor = bare(args, folder, bytes_each, period, RATE, args.steady)
     return {
         "snapshots": len(taken), "missed": told.get("missed", 0),
         "latency_us": told["latency_us"], "spread": spread(told["latency_us"]),
@@ -106,13 +106,14 @@ def purge_beside(where, seen, stop):
             os.unlink(path)
 
 
-def bare(args, folder, bytes_each, period):
+def bare(args, folder, bytes_each, period, rate, seconds):
+    """Latencies of appends and syncs while so many bytes are written beside them."""
     stop = threading.Event()
     writer = threading.Thread(target=write_beside, args=(folder, bytes_each, period, stop))
     writer.start()
     try:
-        line = f"floor --count 1000 --warmup 0 --seconds {args.steady} --syncs 10000000"
-        line += f" --rate {RATE}"
+        line = f"floor --count 1000 --warmup 0 --seconds {seconds} --syncs 10000000"
+        line += f" --rate {rate}"
         return zkbench(args, line, "--dir", folder)["sync"]["latency_us"]
     finally:
         stop.set()
