@@ -101,6 +101,7 @@ struct Rounds {
 pub fn best_of_its_quorum(plan: &Plan, entries: &[Entry]) -> Result<(), Violation> {
     let mut rounds = Rounds::default();
     let mut now: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
+    let mut proposed: BTreeMap<usize, Vote> = BTreeMap::new();
     for Entry { member, deed, .. } in entries {
         match deed {
             Deed::Looks { zxid, epoch } => {
@@ -110,8 +111,19 @@ pub fn best_of_its_quorum(plan: &Plan, entries: &[Entry]) -> Result<(), Violatio
                 let standing = now.get(member).ok_or("history: a round of nobody who looks")?;
                 rounds.brought.entry((*member, *round)).or_default().insert(*standing);
             }
+            Deed::Proposes(vote) => {
+                proposed.insert(*member, *vote);
+            }
             Deed::Decided { vote, joined: true, .. } => {
                 rounds.joined.insert((*member, vote.election_epoch, vote.leader));
+                // Between this role and its next election a Java server says that it looks, and
+                // votes in the round that it has joined for whom it proposed before.
+                if let Some(old) = proposed.get(member).filter(|_| is_java(plan, *member))
+                    && let Some(place) = plan.place_of(old.leader.0)
+                {
+                    let of_round = rounds.brought.entry((place, vote.election_epoch)).or_default();
+                    of_round.insert((old.peer_epoch, old.zxid.0));
+                }
             }
             // Looking voters tell who does not vote whom they followed last, and Java believes it.
             Deed::Decided { vote, supporters, .. } if !is_gullible(plan, *member) => {
@@ -124,7 +136,11 @@ pub fn best_of_its_quorum(plan: &Plan, entries: &[Entry]) -> Result<(), Violatio
 }
 
 fn is_gullible(plan: &Plan, member: usize) -> bool {
-    plan.members[member].kind != Kind::Zkd && !plan.members[member].votes
+    is_java(plan, member) && !plan.members[member].votes
+}
+
+fn is_java(plan: &Plan, member: usize) -> bool {
+    plan.members[member].kind != Kind::Zkd
 }
 
 fn judge_decision(
