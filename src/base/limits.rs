@@ -227,3 +227,7 @@ pub const METRIC_KEYS: usize = 1000;
 
 /// Lines a rate-limited warning may write each second and kind.
 pub const WARNINGS_PER_SECOND: u32 = 5;
+
+/// How many epochs ahead of its leader's a voter's promise may be, for that leader to make room for
+/// one that outdoes it. Each failed election is one; more were never promised in this ensemble.
+pub const EPOCHS_YIELDED_TO: i64 = 1000;

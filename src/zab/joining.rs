@@ -108,6 +108,7 @@ impl Joining {
     pub fn on_packet(
         &mut self,
         packet: &Packet<'_>,
+        settings: &LearnerSettings,
         turn: &mut LearnerTurn<'_>,
     ) -> Result<(), LearnerEnd> {
         assert!(self.reads_packets(), "nothing is read before it is asked for");
@@ -117,8 +118,10 @@ impl Joining {
         if !matches!(kind, PacketKind::LeaderInfo | PacketKind::NewLeader) {
             return Err(LearnerEnd::Unexpected { kind, awaited: "LEADERINFO" });
         }
-        if epoch < accepted {
-            return Err(LearnerEnd::EpochBehind { proposed: epoch, accepted });
+        // Nobody counts on what an observer has accepted, so only what it has followed binds it.
+        let bound = if settings.is_observer() { self.standing.current_epoch } else { accepted };
+        if epoch < bound {
+            return Err(LearnerEnd::EpochBehind { proposed: epoch, accepted: bound });
         }
         if kind == PacketKind::NewLeader {
             // What follows in the storage queue is behind the epoch, so there is no need to wait.
@@ -130,7 +133,7 @@ impl Joining {
         }
         let read = packet.body().and_then(LeaderInfo::read);
         read.map_err(|error| LearnerEnd::BadPacket { kind, error })?;
-        if epoch == accepted {
+        if epoch <= accepted {
             self.ack_epoch(epoch, None, turn);
         } else {
             let ticket = self.accept(epoch, turn);

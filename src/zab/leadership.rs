@@ -258,6 +258,12 @@ pub enum Ended {
         server: ServerId,
         ahead: Ahead,
     },
+    /// A voter has accepted a later epoch than ours, and cannot follow in this one.
+    VoterPromised {
+        server: ServerId,
+        accepted: i64,
+        epoch: i64,
+    },
     /// A voter looks for a leader again, and was waited for long enough.
     VoterChangedMind {
         server: ServerId,
@@ -496,6 +502,11 @@ impl fmt::Display for Ended {
                 server.0,
                 ahead.theirs.current_epoch,
                 ahead.theirs.last_zxid.0
+            ),
+            Ended::VoterPromised { server, accepted, epoch } => write!(
+                f,
+                "sid {} has accepted epoch {accepted} and cannot follow in epoch {epoch}",
+                server.0
             ),
             Ended::VoterChangedMind { server } => {
                 write!(f, "Quit leading due to voter changed mind: sid {}", server.0)

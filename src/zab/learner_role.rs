@@ -114,7 +114,7 @@ impl<O> LearnerRole<O> {
         match &mut self.phase {
             Phase::Joining(joining, watch) => {
                 watch.hear(turn.now);
-                joining.on_packet(packet, turn)
+                joining.on_packet(packet, settings, turn)
             }
             Phase::Learning(learning) => learning.on_packet(packet, settings, turn),
             Phase::Following(following) => following.on_packet(packet, settings, turn),

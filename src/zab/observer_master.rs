@@ -185,11 +185,7 @@ impl ObserverMaster {
         if packet.kind != PacketKind::ObserverInfo {
             return Err(Parting::OutOfTurn(packet.kind));
         }
-        let (known, accepted) = self.feeding.read_info(packet, &self.current)?;
-        // It would not follow anybody back to an earlier epoch.
-        if accepted > i64::from(self.begin.epoch()) {
-            return Err(Parting::Epoch(accepted));
-        }
+        let (known, _) = self.feeding.read_info(packet, &self.current)?;
         for earlier in self.feeding.earlier_links(link, known.server) {
             self.feeding.part(turn, earlier, Parting::Replaced);
         }

@@ -26,7 +26,7 @@ impl Node {
             me: member.settings.me,
             settings: member.settings.leader,
             ensemble: member.ensemble.clone(),
-            accepted_epoch: member.accepted_epoch,
+            accepted_epoch: member.accepted_epoch.max(member.promised_elsewhere),
             ours: Summary { current_epoch: member.current_epoch, last_zxid },
             ring,
         };
@@ -81,7 +81,11 @@ impl Node {
                 if let Ended::VoterChangedMind { .. } = why {
                     self.metrics.quit_leading_due_to_disloyal_voter.one();
                 }
-                if let Some(leader) = self.member.as_deref_mut().and_then(|m| m.leader()) {
+                let Some(member) = self.member.as_deref_mut() else { return };
+                if let Ended::VoterPromised { accepted, .. } = why {
+                    member.promised_elsewhere = member.promised_elsewhere.max(accepted);
+                }
+                if let Some(leader) = member.leader() {
                     leader.ended = Some(why);
                 }
             }

@@ -90,6 +90,8 @@ pub(super) struct Member {
     /// What the epoch files hold, or will once the queue has drained.
     accepted_epoch: i64,
     current_epoch: i64,
+    /// What a voter had accepted that could not follow this server for it.
+    promised_elsewhere: i64,
     /// The highest zxid that lies on the disk, of use or not.
     on_disk: Zxid,
     is_lost: bool,

@@ -155,6 +155,7 @@ impl Member {
             role: Role::Settling { rebuilds: false },
             accepted_epoch: start.accepted_epoch.max(start.current_epoch),
             current_epoch: start.current_epoch,
+            promised_elsewhere: 0,
             on_disk: on_disk(start),
             is_lost: start.is_lost,
             wants_image: false,

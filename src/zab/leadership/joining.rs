@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use log::info;
 
+use crate::base::limits::EPOCHS_YIELDED_TO;
 use crate::base::{ConnId, ServerId, Ticket, Zxid};
 use crate::members::{Acks, MemberSpec, Slots};
 use crate::peering::{LEARNER_PROTOCOL, Packet};
@@ -98,9 +99,36 @@ impl Leadership {
         for earlier in self.feeding.earlier_links(link, known.server) {
             self.part(turn, earlier, Parting::Replaced);
         }
+        if known.protocol >= LEARNER_PROTOCOL {
+            self.yield_to_promise(turn, known.server, accepted)?;
+            if self.is_over {
+                return Ok(());
+            }
+        }
         self.feeding.set_stage(link, Stage::AwaitEpoch(known));
         self.discovery.on_info(known.server, accepted);
         self.proceed(turn);
+        Ok(())
+    }
+
+    /// A voter has accepted a later epoch, of a leader that no quorum followed. It may not break
+    /// that promise, and would stay outside for as long as this leadership lasts: the next one
+    /// outdoes it. From far off such a claim costs the link; who does not vote sees for itself.
+    fn yield_to_promise(
+        &mut self,
+        turn: &mut Turn<'_>,
+        server: ServerId,
+        accepted: i64,
+    ) -> Result<(), Parting> {
+        let Some(reign) = &self.reign else { return Ok(()) };
+        let epoch = i64::from(reign.begin.epoch());
+        if accepted <= epoch || !self.is_voter(server) {
+            return Ok(());
+        }
+        if accepted > epoch + EPOCHS_YIELDED_TO {
+            return Err(Parting::Epoch(accepted));
+        }
+        self.end(turn, Ended::VoterPromised { server, accepted, epoch });
         Ok(())
     }
 

@@ -1,3 +1,4 @@
+use crate::base::limits::EPOCHS_YIELDED_TO;
 use crate::history::EpochFile;
 use crate::peering::LEARNER_PROTOCOL;
 
@@ -195,6 +196,22 @@ fn a_voter_that_is_ahead_ends_the_leadership_and_an_observer_only_its_link() {
     bench.ack_epoch(2, Some(6), z(6, 4));
     assert_eq!(bench.ended, Some(Ended::VoterAhead { server: ServerId(2), ahead }));
     assert_eq!(bench.closed[1..], [(2, Parting::RoleEnded), (3, Parting::RoleEnded)]);
+}
+
+#[test]
+fn a_voter_that_promised_a_later_epoch_ends_the_leadership() {
+    let mut bench = Bench::leading();
+    bench.observe(9, 8);
+    bench.join(3, 7 + EPOCHS_YIELDED_TO as u32 + 1);
+    assert_eq!(bench.ended, None);
+    let far_off = Parting::Epoch(7 + EPOCHS_YIELDED_TO + 1);
+    assert_eq!(bench.closed, [(3, Parting::Replaced), (3, far_off)]);
+    assert_eq!(bench.said_to(9), ["LEADERINFO 7.0"], "it sees for itself");
+    bench.join(3, 7);
+    assert_eq!(bench.ended, None, "it has accepted ours");
+    bench.join(3, 8);
+    let why = Ended::VoterPromised { server: ServerId(3), accepted: 8, epoch: 7 };
+    assert_eq!(bench.ended, Some(why));
 }
 
 #[test]

@@ -66,6 +66,19 @@ fn an_epoch_below_the_accepted_one_is_refused() {
 }
 
 #[test]
+fn an_observer_is_bound_by_what_it_has_followed_only() {
+    let mut bench = Bench::linked(observer_settings(), Disk { accepted: 6, ..disk() });
+    bench.feed(&Wire::of_epoch(5).bytes);
+    assert_eq!(bench.packets()[1..], [ack_epoch(z(4, 9), None)]);
+    assert_eq!(bench.commands(), [] as [&LearnerStorage; 0], "what it has accepted stays");
+    let followed = Disk { accepted: 6, current: 6, ..disk() };
+    let mut bench = Bench::linked(observer_settings(), followed);
+    bench.feed(&Wire::of_epoch(5).bytes);
+    let behind = LearnerEnd::EpochBehind { proposed: 5, accepted: 6 };
+    assert_eq!(bench.ended, Some(Ended::Role(behind)));
+}
+
+#[test]
 fn whoever_says_something_else_first_is_no_leader() {
     for kind in PacketKind::ALL {
         if matches!(kind, PacketKind::LeaderInfo | PacketKind::NewLeader) {

@@ -14,6 +14,7 @@ import kills
 import leader_serves
 import observer_masters
 import observers
+import promised
 import reconfig
 import readonly
 import rolling
@@ -207,10 +208,26 @@ def all_read_only():
             )
 
 
+def all_promised():
+    for letters in ("jzz", "zzj", "zzo", "jzm", "zzz"):
+        yield Case(
+            f"promised/outdone/{letters}/{letters[1]}-leads", "promised", letters, promised.outdone,
+        )
+    for letters in ("jjz", "zoz", "zjj"):
+        yield Case(
+            f"promised/kept/{letters}/{letters[1]}-leads", "promised", letters, promised.kept,
+        )
+    for letters in ("jjz", "zzz", "ozz"):
+        yield Case(
+            f"promised/observed/{letters}/{letters[1]}-leads", "promised", letters,
+            promised.observed, observer=3,
+        )
+
+
 CASES = [
     *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_observer_masters(),
     *all_serving(), *all_kills(), *all_five(), *all_rolling(), *all_alone(), *all_reconfigs(),
-    *all_sessions(), *all_read_only(),
+    *all_sessions(), *all_read_only(), *all_promised(),
 ]
 
 
