@@ -150,7 +150,8 @@ impl Node {
         if !self.has_role() {
             return;
         }
-        if std::mem::take(&mut self.snapshots.is_due) {
+        // One that is asked for meanwhile is taken behind it.
+        if !self.snapshots.is_busy() && std::mem::take(&mut self.snapshots.is_due) {
             self.begin_snapshot(out);
         }
         let Stage::Walking(walk) = &mut self.snapshots.stage else { return };

@@ -50,16 +50,21 @@ impl Node {
         self.check_turn();
     }
 
+    /// Nothing was left out between the state and what is to be applied next.
+    pub(super) fn check_applied(&self, applied: Zxid) {
+        let is = self.state.last_zxid();
+        // An epoch begins with no txn.
+        let is_beginning = self.member.is_some() && applied.counter() == 0 && is < applied;
+        assert!(applied == is || is_beginning, "the state is where the pipeline thinks it is");
+    }
+
     /// The part of it that does not walk every node and every watch: the simulator calls the rest
     /// where the state has moved, and now and then.
     pub fn check_turn(&self) {
         self.leading.check();
         self.member.iter().for_each(|member| member.check());
         if self.member.as_ref().is_none_or(|member| member.is_in_step()) {
-            let (applied, is) = (self.progress().applied, self.state.last_zxid());
-            // An epoch begins with no txn.
-            let is_beginning = self.member.is_some() && applied.counter() == 0 && is < applied;
-            assert!(applied == is || is_beginning, "the state is where the pipeline thinks it is");
+            self.check_applied(self.progress().applied);
         }
         assert_eq!(self.unforeseen_digests, 0, "prepare foresaw every digest");
         let mut outstanding = Outstanding::default();

@@ -505,7 +505,9 @@ impl Learning {
         let is_cutting =
             matches!(self.stage, Stage::AwaitTruncated { .. } | Stage::AwaitCut { .. });
         let is_on_disk = self.image.is_none_or(|image| image.is_settled);
-        if is_cutting || !is_on_disk || !self.has_state {
+        // Over an image, before the log was given all that lies behind it.
+        let is_ahead = self.ledger.is_ahead_of_log();
+        if is_cutting || !is_on_disk || is_ahead || !self.has_state {
             return Left::Reload;
         }
         let mut tail = self.ledger.into_tail();

@@ -295,6 +295,11 @@ impl Ledger {
         is_abreast || self.feed.is_held()
     }
 
+    /// The state has txns that the log was not handed.
+    pub fn is_ahead_of_log(&self) -> bool {
+        self.progress.applied > self.feed.handed()
+    }
+
     /// What stays when the role ends: all that was handed to the log and is not applied.
     pub fn into_tail(mut self) -> Tail {
         let handed = self.feed.handed();

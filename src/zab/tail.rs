@@ -77,6 +77,13 @@ impl Tail {
         self.check();
     }
 
+    /// The first of it was to be applied next, and the state ends with `applied` still.
+    pub fn take_back(&mut self, first: Entry, applied: Zxid) {
+        self.applied = applied;
+        self.entries.push_front(first);
+        self.check();
+    }
+
     /// What must hold between any two inputs.
     pub fn check(&self) {
         let zxids = || self.entries.iter().map(|entry| entry.header.zxid);
@@ -125,6 +132,16 @@ mod tests {
         assert_eq!(cut_off.logged(), Zxid::new(4, 9));
         cut_off.put_back(dropped);
         assert_eq!(cut_off, tail());
+    }
+
+    #[test]
+    fn what_was_to_be_applied_next_is_a_part_of_it_again() {
+        let mut whole = tail();
+        let mut entries = whole.into_entries();
+        let first = entries.pop_front().expect("there are three");
+        whole = Tail::new(first.header.zxid, entries, Zxid::ZERO);
+        whole.take_back(first, Zxid::new(4, 7));
+        assert_eq!(whole, tail());
     }
 
     #[test]

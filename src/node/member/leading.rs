@@ -17,6 +17,7 @@ use super::{Role, Use, entries, entry_of};
 
 impl Node {
     pub(super) fn begin_leading(&mut self, out: &mut Effects) {
+        self.check_tail();
         let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
         let last_zxid = member.tail.logged();

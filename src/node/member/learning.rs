@@ -7,7 +7,7 @@ use crate::peering::{HostPort, PacketBytes, Splitter, Touch};
 use crate::state::{NodeStat, State, StateLoader};
 use crate::zab::{
     BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerSettings, LearnerStorage,
-    LearnerTurn, Left, Reads, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
+    LearnerTurn, Left, Reads, Ready, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
 };
 
 use super::super::seam::{Effect, Effects};
@@ -29,6 +29,7 @@ impl Node {
     pub(super) fn begin_learning(&mut self, leader: ServerId, out: &mut Effects) {
         let now = self.now.mono;
         let master = self.choose_master(leader);
+        self.check_tail();
         let Some(member) = self.member.as_deref_mut() else { return };
         let tail = std::mem::take(&mut member.tail);
         let last = tail.logged();
@@ -72,6 +73,11 @@ impl Node {
             proposed: Default::default(),
         }));
         self.carry_out_learning(outputs, out);
+    }
+
+    /// A role goes on from the state and the tail behind it: both must meet.
+    pub(super) fn check_tail(&self) {
+        self.member.iter().for_each(|member| self.check_applied(member.tail.applied()));
     }
 
     /// Whom this server learns from: the leader that was elected or, where it observes and is told
@@ -418,7 +424,7 @@ impl Node {
 
     fn end_learning(&mut self, out: &mut Effects) -> Option<Left> {
         self.end_observer_master(out);
-        let now = self.now.mono;
+        let (now, applied) = (self.now.mono, self.state.last_zxid());
         let member = self.member.as_deref_mut()?;
         let role = std::mem::replace(&mut member.role, Role::Settling { rebuilds: false });
         let Role::Learning(learner) = role else {
@@ -427,8 +433,13 @@ impl Node {
         };
         let mut outputs = Vec::new();
         let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
-        let left = learner.role.leave(turn);
-        if let Some(link) = learner.link {
+        let Learner { role, link, ready, .. } = *learner;
+        let mut left = role.leave(turn);
+        if let (Left::History(tail), Some(Ready::Txn(next))) = (&mut left, ready) {
+            // It waited for reads that came before it.
+            tail.take_back(next.entry, applied);
+        }
+        if let Some(link) = link {
             member.drop_use(link);
             out.push(Effect::Close { conn: link, after_flush: false });
         }
