@@ -254,6 +254,10 @@ fn storage_settings(config: &Config, seed: u64) -> StorageSettings {
     settings.autocreate_db = storage.db_autocreate;
     settings.trust_empty_snapshot = storage.snapshot_trust_empty;
     settings.is_alone = config.ensemble.member.is_none();
+    if !settings.is_alone {
+        // Nobody has said yet that the end of a member's history is committed.
+        settings.hold_back = usize::try_from(config.ensemble.commit_log_count).unwrap_or(0);
+    }
     settings.force_sync = storage.force_sync;
     settings.sync_warning_ms = u64::try_from(storage.fsync_warning_ms).unwrap_or(0);
     let preallocate_kib = u64::try_from(storage.pre_alloc_kib).unwrap_or(0);
@@ -284,7 +288,7 @@ fn start(recovered: Recovered, directory_kept_ms: u64) -> Start {
         replay_until: recovered.replay_until,
         wants_snapshot: recovered.wants_snapshot,
         mismatches: recovered.mismatches,
-        txns_behind: recovered.txns_behind,
+        behind: recovered.behind,
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
         is_lost: recovered.is_lost,
@@ -318,9 +322,10 @@ impl Storage for Threads {
         self.storage.poll_events(out);
     }
 
-    fn poll_rebuilt(&self) -> Option<Start> {
+    fn poll_rebuilt(&self) -> Vec<Start> {
+        let rebuilt = self.storage.poll_rebuilt().into_iter();
         // Nothing is purged by it that was not before.
-        self.storage.poll_rebuilt().map(|recovered| start(recovered, u64::MAX))
+        rebuilt.map(|recovered| start(recovered, u64::MAX)).collect()
     }
 
     fn ask_kerberos(&self, ask: KerberosAsk) {

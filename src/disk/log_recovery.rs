@@ -15,8 +15,8 @@ use super::log_writer::fatal;
 use super::segment::{Opening, Place, SegmentReader};
 use super::{Disk, OpenMode, read_small};
 
-/// What is done with each txn behind the snapshot, in order.
-pub type EachEntry<'a> = &'a mut dyn FnMut(Entry) -> Result<(), Fatal>;
+/// What is done with each txn behind the snapshot, and with its length, in order.
+pub type EachEntry<'a> = &'a mut dyn FnMut(Entry, u64) -> Result<(), Fatal>;
 
 /// When the log is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,9 @@ pub fn replay_logs<D: Disk>(
     dirs: &Dirs,
     unsynced_bytes: u64,
     base: Zxid,
-    each: EachEntry<'_>,
+    each: &mut dyn FnMut(Entry) -> Result<(), Fatal>,
 ) -> Result<Option<Zxid>, Fatal> {
+    let each = &mut |entry, _| each(entry);
     read_logs(disk, dirs, Manner::AtStart, unsynced_bytes, base, each)
 }
 
@@ -213,7 +214,7 @@ impl<D: Disk> Replay<'_, D> {
                 self.damaged(name, place.start, &what)
             })?;
             self.look_for_gap(before, zxid, &path);
-            (self.each)(entry)?;
+            (self.each)(entry, bytes.len() as u64)?;
         }
         Ok(last)
     }

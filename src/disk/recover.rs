@@ -8,7 +8,7 @@ use log::{info, warn};
 
 use crate::base::{Fatal, Zxid};
 use crate::history::{
-    Compression, SnapshotItem, SnapshotTrailers, SnapshotWriter, parse_log_name,
+    Behind, Compression, SnapshotItem, SnapshotTrailers, SnapshotWriter, parse_log_name,
     parse_snapshot_name,
 };
 use crate::proto::Entry;
@@ -48,8 +48,7 @@ pub struct Recovered {
     /// and its absence is no proof that there never was one, or what led to the end of the log is
     /// gone. This server votes for nobody until a leader has told it everything.
     pub is_lost: bool,
-    /// Txns that the log has behind the snapshot.
-    pub txns_behind: u64,
+    pub behind: Behind,
     /// The logs had no snapshot beneath them: one is due as soon as a role is established.
     pub wants_snapshot: bool,
     /// Txns after which the tree's digest was not the one their writer computed.
@@ -247,18 +246,19 @@ fn behind_snapshot<D: Disk>(
     let (digest, broken) = (chosen.trailers.digest, chosen.broken);
     let mut replay = Replay::new(chosen.state, settings, replay_until, digest);
     replay.compare_snapshot();
-    let (mut txns_behind, mut before, mut is_lost) = (0, snapshot_zxid, false);
+    let (mut behind, mut before, mut is_lost) = (Behind::default(), snapshot_zxid, false);
     let unsynced = settings.unsynced_bytes;
-    let last = read_logs(disk, dirs, manner, unsynced, snapshot_zxid, &mut |entry: Entry| {
-        let zxid = entry.header.zxid;
-        txns_behind += 1;
-        // Numbers that are left out are no hole, unless it is a snapshot that went over it.
-        let is_next = Continuity::of(before, zxid) == Continuity::Next;
-        is_lost |= !is_next && broken.iter().any(|broken| before < *broken && *broken < zxid);
-        before = zxid;
-        replay.take(entry);
-        Ok(())
-    })?;
+    let last =
+        read_logs(disk, dirs, manner, unsynced, snapshot_zxid, &mut |entry: Entry, bytes| {
+            let zxid = entry.header.zxid;
+            behind.count(1, bytes);
+            // Numbers that are left out are no hole, unless it is a snapshot that went over it.
+            let is_next = Continuity::of(before, zxid) == Continuity::Next;
+            is_lost |= !is_next && broken.iter().any(|broken| before < *broken && *broken < zxid);
+            before = zxid;
+            replay.take(entry);
+            Ok(())
+        })?;
     let last_logged = last.map_or(snapshot_zxid, |last| last.max(snapshot_zxid));
     is_lost |= broken.iter().any(|broken| *broken > last_logged);
     if is_lost {
@@ -289,7 +289,7 @@ fn behind_snapshot<D: Disk>(
         replay_until: replay_until.min(last_logged),
         // Alone, nobody could bring back what is missing.
         is_lost: is_lost && !settings.is_alone,
-        txns_behind,
+        behind,
         ..lost_with(rebuilt.state)
     })
 }
@@ -358,7 +358,7 @@ fn lost_with(state: State) -> Recovered {
         current_epoch: 0,
         created: false,
         is_lost: true,
-        txns_behind: 0,
+        behind: Default::default(),
         wants_snapshot: false,
     }
 }

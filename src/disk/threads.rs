@@ -32,7 +32,7 @@ struct Shared {
     log: Queue<StorageCommand>,
     chores: Queue<Chore>,
     events: Mutex<Vec<StorageEvent>>,
-    rebuilt: Mutex<Option<Box<Recovered>>>,
+    rebuilt: Mutex<Vec<Recovered>>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -116,9 +116,9 @@ impl StorageThreads {
         out.append(&mut lock(&self.shared.events));
     }
 
-    /// What the last `Rebuild` has found, once.
-    pub fn poll_rebuilt(&self) -> Option<Recovered> {
-        lock(&self.shared.rebuilt).take().map(|recovered| *recovered)
+    /// What each `Rebuild` since the last call has found.
+    pub fn poll_rebuilt(&self) -> Vec<Recovered> {
+        std::mem::take(&mut lock(&self.shared.rebuilt))
     }
 
     /// Lets the log thread finish its queue and the chore thread its slice, then ends both.
@@ -149,7 +149,7 @@ impl Shared {
     }
 
     fn hand_over(&self, rebuilt: Recovered) {
-        *lock(&self.rebuilt) = Some(Box::new(rebuilt));
+        lock(&self.rebuilt).push(rebuilt);
         (self.wake)();
     }
 }

@@ -11,6 +11,20 @@ pub enum EpochFile {
     Current,
 }
 
+/// What the log has behind a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    pub txns: u64,
+    pub bytes: u64,
+}
+
+impl Behind {
+    pub fn count(&mut self, txns: u64, bytes: u64) {
+        self.txns += txns;
+        self.bytes += bytes;
+    }
+}
+
 /// Work of the log thread, done strictly in this order. Each ends with whatever file and
 /// directory syncs make it true; `Durable(ticket)` says that this and all before it are.
 #[derive(Clone, Debug, PartialEq, Eq)]

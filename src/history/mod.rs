@@ -18,7 +18,7 @@ mod snapshot_tests;
 mod snapshot_writer;
 mod verdict;
 
-pub use command::{ChoreCommand, EpochFile, LogPlace, StorageCommand, StorageEvent};
+pub use command::{Behind, ChoreCommand, EpochFile, LogPlace, StorageCommand, StorageEvent};
 pub use compress::{Compression, Compressor, Decompressor, is_valid_ending, is_valid_opening};
 pub use epoch::{epoch_file_name, epoch_text, parse_epoch};
 pub use mark::SideMark;

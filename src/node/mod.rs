@@ -31,6 +31,7 @@ use crate::base::{
     ConnId, Instant, Now, Rng, ServerMetrics, ServerStats, SessionId, Ticket, Xid, Zxid,
 };
 use crate::config::Config;
+use crate::history::Behind;
 use crate::prepare::Prepare;
 use crate::proto::{Entry, ErrorCode};
 use crate::session::Sessions;
@@ -66,7 +67,7 @@ pub struct Start {
     /// recovery.
     pub mismatches: u64,
     /// Txns that the log had behind the snapshot.
-    pub txns_behind: u64,
+    pub behind: Behind,
     /// The epoch files of a member.
     pub accepted_epoch: i64,
     pub current_epoch: i64,
@@ -248,7 +249,7 @@ impl Node {
             taken_up: 0,
             log_bytes: 0,
             outstanding: Outstanding::default(),
-            snapshots: Snapshots::new(&settings, &mut rng, start.txns_behind),
+            snapshots: Snapshots::new(&settings, &mut rng, start.behind),
             reaper: Reaper::new(&settings, now.mono),
             purge_due: settings.first_purge(now.mono, start.directory_kept_ms),
             last_due: None,

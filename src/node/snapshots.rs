@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::base::{Instant, Rng, Ticket, Zxid, limits};
 use crate::history::{
-    ChoreCommand, SnapshotTrailers, SnapshotWriter, StorageCommand, StorageEvent,
+    Behind, ChoreCommand, SnapshotTrailers, SnapshotWriter, StorageCommand, StorageEvent,
 };
 
 use super::Node;
@@ -66,14 +66,17 @@ pub(super) struct Snapshots {
     bytes_due: u64,
     is_due: bool,
     stage: Stage,
-    /// The zxid and wall second of the last snapshot, for operators.
+    /// The zxid of the last snapshot, and what was logged behind it.
     pub last: Option<Zxid>,
+    behind: Behind,
+    /// The same of the one under way.
+    behind_next: Behind,
 }
 
 impl Snapshots {
-    /// `txns`: already behind the last one. A server that is restarted often takes them all the
+    /// `behind`: already behind the last one. A server that is restarted often takes them all the
     /// same.
-    pub fn new(settings: &Settings, rng: &mut Rng, txns: u64) -> Snapshots {
+    pub fn new(settings: &Settings, rng: &mut Rng, behind: Behind) -> Snapshots {
         let mut snapshots = Snapshots {
             snap_count: settings.snap_count,
             size_limit: settings.snap_size_limit_bytes,
@@ -84,9 +87,11 @@ impl Snapshots {
             is_due: false,
             stage: Stage::Idle,
             last: None,
+            behind,
+            behind_next: Behind::default(),
         };
         snapshots.draw(rng);
-        snapshots.txns = txns;
+        snapshots.txns = behind.txns;
         snapshots
     }
 
@@ -103,10 +108,17 @@ impl Snapshots {
         self.is_due = true;
     }
 
+    /// One is due that brings whoever is given it over a hole in the log.
+    pub fn demand_beyond(&mut self, hole: Zxid) {
+        self.is_due |= !self.is_busy() && self.last.is_none_or(|last| last <= hole);
+    }
+
     /// Counts what was appended; true where the log is to roll and a snapshot to be taken.
     pub fn on_append(&mut self, txns: u64, bytes: u64, rng: &mut Rng) -> bool {
         self.txns += txns;
         self.bytes += bytes;
+        self.behind.count(txns, bytes);
+        self.behind_next.count(txns, bytes);
         if self.txns <= self.txns_due && self.bytes <= self.bytes_due {
             return false;
         }
@@ -124,9 +136,20 @@ impl Snapshots {
             && wanted <= ticket
         {
             log::info!("Snapshot taken in {} ms (0x{zxid:x})", now.ms_since(began));
-            self.last = Some(zxid);
+            (self.last, self.behind) = (Some(zxid), self.behind_next);
             self.stage = Stage::Idle;
         }
+    }
+
+    /// The disk has another history: its last snapshot, and what the log has behind that.
+    pub fn restart(&mut self, last: Option<Zxid>, behind: Behind) {
+        (self.last, self.behind) = (last, behind);
+    }
+
+    /// The last one, unless so much lies behind it that whoever is brought up with it could not
+    /// hold that.
+    pub fn fresh(&self) -> Option<Zxid> {
+        self.last.filter(|_| self.behind.bytes <= limits::IMAGE_BEHIND_BYTES)
     }
 
     /// One is under way, or was given up and is not let go of.
@@ -147,7 +170,7 @@ impl Snapshots {
 impl Node {
     /// Begins a snapshot that is due, or takes the next slice of the one under way.
     pub(super) fn upkeep_snapshot(&mut self, out: &mut Effects) {
-        if !self.has_role() {
+        if !self.may_snapshot() {
             return;
         }
         // One that is asked for meanwhile is taken behind it.
@@ -180,6 +203,13 @@ impl Node {
         out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(chunk) }));
     }
 
+    /// The state is the ensemble's. One that is about to lead takes one for who is brought up with
+    /// it, unless what it has yet to apply belongs to the image that it was read from.
+    pub(super) fn may_snapshot(&self) -> bool {
+        self.has_role()
+            || self.member.as_ref().is_some_and(|member| member.may_snapshot(&self.state))
+    }
+
     /// The one under way is not wanted any more, unless it only waits for its name.
     pub(super) fn give_up_snapshot(&mut self, out: &mut Effects) {
         let (Stage::Walking(Walk { zxid, .. }) | Stage::AwaitWritten { zxid, .. }) =
@@ -205,6 +235,7 @@ impl Node {
 
     fn begin_snapshot(&mut self, out: &mut Effects) {
         let zxid = self.state.last_zxid();
+        self.snapshots.behind_next = Behind::default();
         log::info!("Snapshotting: 0x{zxid:x} to snapshot.{zxid:x}");
         self.state.snapshot_begin();
         let trailers = SnapshotTrailers {
@@ -271,7 +302,7 @@ mod tests {
             replay_until: Zxid::ZERO,
             wants_snapshot: true,
             mismatches: 0,
-            txns_behind: 0,
+            behind: Default::default(),
             accepted_epoch: 0,
             current_epoch: 0,
             is_lost: false,

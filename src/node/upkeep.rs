@@ -66,6 +66,9 @@ impl Reaper {
 /// How long an expiry is put off at least while there is more input than one turn takes.
 const BUSY_PATIENCE_MS: u64 = 1000;
 
+/// A purge that is due without a role comes that much later.
+const PURGE_PUT_OFF_MS: u64 = 10_000;
+
 /// Candidates at which a look ends; the next look finds the rest.
 const CANDIDATES_PER_LOOK: usize = 10_000;
 
@@ -171,6 +174,11 @@ impl Node {
     fn purge(&mut self, out: &mut Effects) {
         let Some(due) = self.purge_due else { return };
         if self.now.mono < due {
+            return;
+        }
+        if !self.has_role() {
+            // Whoever is brought up may have its history cut: what it goes on from must stay.
+            self.purge_due = Some(self.now.mono.plus_ms(PURGE_PUT_OFF_MS));
             return;
         }
         self.purge_due = Some(self.now.mono.plus_ms(self.settings.purge_interval_ms));

@@ -21,9 +21,11 @@ impl PacketBytes {
     /// Before a peer has said who it is.
     pub const GREETING: PacketBytes = PacketBytes { data: QUORUM_GREETING_BYTES, ids: 0 };
 
-    /// For another `jute.maxbuffer` or `jute.maxbuffer.extrasize`: the sum of both.
-    pub fn with_data(data: usize) -> PacketBytes {
-        PacketBytes { data, ids: QUORUM_IDS_BYTES }
+    /// What Java's reader takes by `jute.maxbuffer` and `jute.maxbuffer.extrasize`, and no less than
+    /// what this server proposes by the first alone.
+    pub fn of_jute(max_buffer: usize, extra_size: usize) -> PacketBytes {
+        let data = max_buffer.saturating_add(extra_size.max(max_buffer));
+        PacketBytes { data: data.max(QUORUM_DATA_BYTES), ids: QUORUM_IDS_BYTES }
     }
 
     fn whole(self) -> usize {
@@ -33,7 +35,7 @@ impl PacketBytes {
 
 impl Default for PacketBytes {
     fn default() -> PacketBytes {
-        PacketBytes::with_data(QUORUM_DATA_BYTES)
+        PacketBytes::of_jute(0, 0)
     }
 }
 

@@ -208,7 +208,7 @@ fn a_length_is_refused_before_its_bytes_are_waited_for() {
     stream.truncate(16);
     let long = StreamError::Length(QUORUM_DATA_BYTES as i32 + 1);
     assert_eq!(told(&[&stream], PacketBytes::default()).error, Some(long));
-    let wider = PacketBytes::with_data(QUORUM_DATA_BYTES + 1);
+    let wider = PacketBytes::of_jute(QUORUM_DATA_BYTES / 2 + 1, 0);
     assert_eq!(told(&[&stream], wider).error, None);
     stream[12..].copy_from_slice(&(-2i32).to_be_bytes());
     assert_eq!(told(&[&stream], wider).error, Some(StreamError::Length(-2)));

@@ -88,9 +88,9 @@ pub trait Storage {
     /// Of servers that take Kerberos; the others ask nothing.
     fn ask_kerberos(&self, _: KerberosAsk) {}
     fn poll_kerberos(&self, _: &mut Vec<KerberosSaid>) {}
-    /// What came of `Rebuild`, told once.
-    fn poll_rebuilt(&self) -> Option<Start> {
-        None
+    /// What came of each `Rebuild`, told once.
+    fn poll_rebuilt(&self) -> Vec<Start> {
+        Vec::new()
     }
 }
 
@@ -271,11 +271,12 @@ impl Reactor {
             storage.poll_events(&mut self.storage_events);
             storage.poll_kerberos(&mut self.kerberos_said);
 
-            let rebuilt = storage.poll_rebuilt().map(Handover::new);
+            let rebuilt = storage.poll_rebuilt().into_iter().map(Handover::new);
+            let rebuilt: Vec<_> = rebuilt.collect();
 
             let mut events = recycle(spare);
             events.extend(self.storage_events.drain(..).map(Event::Storage));
-            events.extend(rebuilt.as_ref().map(Event::Rebuilt));
+            events.extend(rebuilt.iter().map(Event::Rebuilt));
             self.peers.intake.events(&mut events);
             events.extend(self.kerberos_said.drain(..).map(Event::Kerberos));
             self.intake.events(&mut events);

@@ -116,7 +116,8 @@ impl Feeding {
             return Err(Parting::NewerConfiguration(version));
         }
         let accepted = packet.zxid.0 >> 32;
-        if !(0..LAST_EPOCH).contains(&accepted) {
+        // Java's has accepted −1 where it was not to make its own database.
+        if !(-1..LAST_EPOCH).contains(&accepted) {
             return Err(Parting::Epoch(accepted));
         }
         match current.members.get(&server) {

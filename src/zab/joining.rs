@@ -6,6 +6,7 @@ use crate::history::EpochFile;
 use crate::peering::{AckEpoch, LEARNER_PROTOCOL, LeaderInfo, LearnerInfo, Packet, PacketKind};
 
 use super::dialling::Dialling;
+use super::discovery::LAST_EPOCH;
 use super::learner_end::LearnerEnd;
 use super::learner_seam::{
     LearnerOutput, LearnerSettings, LearnerStorage, LearnerTurn, Standing, ToLeader,
@@ -117,6 +118,10 @@ impl Joining {
         let accepted = self.standing.accepted_epoch;
         if !matches!(kind, PacketKind::LeaderInfo | PacketKind::NewLeader) {
             return Err(LearnerEnd::Unexpected { kind, awaited: "LEADERINFO" });
+        }
+        // No leader could outdo it.
+        if epoch >= LAST_EPOCH {
+            return Err(LearnerEnd::NoEpoch { proposed: epoch });
         }
         // Nobody counts on what an observer has accepted, so only what it has followed binds it.
         let bound = if settings.is_observer() { self.standing.current_epoch } else { accepted };

@@ -93,6 +93,13 @@ pub struct Turn<'t> {
     pub out: &'t mut Vec<Output>,
 }
 
+impl Turn<'_> {
+    pub(super) fn next_ticket(&mut self) -> Ticket {
+        *self.last_ticket = self.last_ticket.next();
+        *self.last_ticket
+    }
+}
+
 /// What happened. A word about a link that is gone is passed over.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
@@ -201,8 +208,12 @@ pub enum Output {
         link: ConnId,
         wish: Wish,
     },
-    /// The last seen configuration is another one from now on.
-    LastSeen(Box<Membership>),
+    /// The last seen configuration is another one from now on. What is written of it has this
+    /// ticket: commands that are numbered later may be handed over at once.
+    LastSeen {
+        config: Box<Membership>,
+        ticket: Ticket,
+    },
     /// A quorum follows: what was recovered is committed, and clients may be served.
     Established {
         epoch: u32,

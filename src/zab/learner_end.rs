@@ -31,6 +31,10 @@ pub enum LearnerEnd {
         proposed: i64,
         accepted: i64,
     },
+    /// The leader proposes an epoch that nobody can have come to.
+    NoEpoch {
+        proposed: i64,
+    },
     /// A packet names another epoch than the one that was agreed on.
     WrongEpoch {
         zxid: Zxid,
@@ -122,6 +126,7 @@ impl fmt::Display for LearnerEnd {
             Silent { limit_ms } => write!(f, "nothing came from the leader for {limit_ms} ms"),
             Stalled { ms } => write!(f, "this server stood still for {ms} ms"),
             DiskHangs { ms } => write!(f, "the log disk has not answered for {ms} ms"),
+            NoEpoch { proposed } => write!(f, "there is no epoch {proposed} to be led in"),
             EpochBehind { proposed, accepted } => {
                 write!(f, "the leader's epoch {proposed} is less than accepted epoch {accepted}")
             }

@@ -328,6 +328,11 @@ impl<O> LearnerRole<O> {
         }
     }
 
+    /// Whether it keeps what it learns on the disk.
+    pub fn is_logging(&self) -> bool {
+        self.settings.is_logging()
+    }
+
     pub fn is_observer(&self) -> bool {
         self.settings.is_observer()
     }

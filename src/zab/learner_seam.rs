@@ -57,7 +57,7 @@ impl LearnerSettings {
         self.role == Role::Observer
     }
 
-    pub(super) fn is_logging(&self) -> bool {
+    pub fn is_logging(&self) -> bool {
         !self.is_observer() || self.observer_logs
     }
 }

@@ -108,7 +108,7 @@ impl Learning {
         now: Instant,
     ) -> Learning {
         let limit_ms = settings.init_limit_ms();
-        let is_whole = standing.can_rebuild && settings.is_logging();
+        let is_whole = standing.can_rebuild && !standing.wants_image && settings.is_logging();
         Learning {
             epoch,
             form,

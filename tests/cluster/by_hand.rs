@@ -180,7 +180,7 @@ fn digests_that_recovery_found_wrong_are_counted() {
         replay_until: Zxid(0),
         wants_snapshot: false,
         mismatches: 3,
-        txns_behind: 0,
+        behind: Default::default(),
         accepted_epoch: 0,
         current_epoch: 0,
         is_lost: false,

@@ -146,3 +146,7 @@ pub const LEARNER_PENDING_BYTES: usize = 512 * 1024 * 1024;
 
 /// Txns that are committed and wait for a turn to apply them. Past it the leader is not read.
 pub const LEARNER_BACKLOG_TXNS: usize = 8192;
+
+/// Record bytes behind a snapshot for which it is still sent to a learner, who holds them all until
+/// the leader has said NEWLEADER. Past it another snapshot is taken first.
+pub const IMAGE_BEHIND_BYTES: u64 = 128 * 1024 * 1024;

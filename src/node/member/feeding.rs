@@ -2,7 +2,7 @@
 
 use crate::base::ConnId;
 use crate::history::ChoreCommand;
-use crate::zab::{self, Outgoing, Output, Wish};
+use crate::zab::{self, Outgoing, Output, Parting, Wish};
 
 use super::super::Node;
 use super::super::seam::{Effect, Effects};
@@ -29,6 +29,9 @@ impl Node {
             }
             Output::Close { link, why } => {
                 log::info!("A learner's link is closed: {why:?}");
+                if let Parting::Hole(after) = why {
+                    self.snapshots.demand_beyond(after);
+                }
                 self.part_with_link(link, out);
             }
             Output::AskLog { link, zxid } => {
@@ -63,10 +66,14 @@ impl Node {
         }
     }
 
-    /// The last snapshot will do: what the log has behind it is sent behind the image.
+    /// The last snapshot will do: what the log has behind it is sent behind the image. Where that
+    /// is too much, whoever asks comes back once there is another.
     fn find_image(&mut self, link: ConnId, out: &mut Effects) {
-        let Some(zxid) = self.snapshots.last else {
+        let fresh = self.snapshots.fresh();
+        if fresh.is_none() && !self.snapshots.is_busy() {
             self.snapshots.demand();
+        }
+        let Some(zxid) = fresh.or(self.snapshots.last.filter(|_| !self.may_snapshot())) else {
             return self.tell_feeder(zab::Input::Missing { link }, out);
         };
         if let Some(member) = self.member.as_deref_mut() {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::base::{ConnId, Ticket, Zxid, limits};
 use crate::history::{LogPlace, StorageCommand};
-use crate::peering::{Packet, PacketBytes, Splitter};
+use crate::peering::{Packet, Splitter};
 use crate::zab::{
     self, ConfigPlace, Ended, Leadership, Leading, Output, Passed, Place, Probed, Recent, Start,
     Summary, Tail,
@@ -70,8 +70,11 @@ impl Node {
     fn on_leader_output(&mut self, output: Output, out: &mut Effects) {
         match output {
             Output::Storage(command) => self.hand_over(command, out),
-            Output::LastSeen(config) => {
-                self.keep_config(&config, ConfigPlace::LastSeen, out);
+            Output::LastSeen { config, ticket } => {
+                let files = self.files_of(&config, ConfigPlace::LastSeen);
+                if !files.is_empty() {
+                    self.hand_over(StorageCommand::ReplaceFiles { ticket, files }, out);
+                }
             }
             Output::Established { epoch } => self.establish_leader(epoch, out),
             Output::Committed { through } => {
@@ -193,7 +196,7 @@ impl Node {
                 return;
             }
             // It has said who it is, and was not sent away.
-            splitter.widen(PacketBytes::default());
+            splitter.widen(member.settings.packet_bytes);
         }
         let Some(member) = self.member.as_deref_mut() else { return };
         if let Some(Use::Learner(lent)) = member.uses.get_mut(&link) {

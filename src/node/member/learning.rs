@@ -3,11 +3,11 @@
 use crate::base::{ConnId, Instant, ServerId, Ticket, Zxid, limits};
 use crate::election::DialFailure;
 use crate::history::{ChoreCommand, SnapshotItem, StorageCommand};
-use crate::peering::{HostPort, PacketBytes, Splitter, Touch};
+use crate::peering::{HostPort, Splitter, Touch};
 use crate::state::{NodeStat, State, StateLoader};
 use crate::zab::{
     BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerSettings, LearnerStorage,
-    LearnerTurn, Left, Reads, Ready, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
+    LearnerTurn, Reads, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
 };
 
 use super::super::seam::{Effect, Effects};
@@ -132,7 +132,7 @@ impl Node {
         }
     }
 
-    fn carry_out_learning(&mut self, outputs: Vec<LearnerOutput>, out: &mut Effects) {
+    pub(super) fn carry_out_learning(&mut self, outputs: Vec<LearnerOutput>, out: &mut Effects) {
         for output in outputs {
             self.on_learner_output(output, out);
         }
@@ -214,11 +214,12 @@ impl Node {
             return;
         };
         let Some(member) = self.member.as_deref_mut() else { return };
+        let packet_bytes = member.settings.packet_bytes;
         let Some(learner) = member.learner().filter(|learner| learner.link.is_none()) else {
             return out.push(Effect::Close { conn: link, after_flush: false });
         };
         learner.link = Some(link);
-        learner.splitter = Some(Box::new(Splitter::new(PacketBytes::default())));
+        learner.splitter = Some(Box::new(Splitter::new(packet_bytes)));
         let place = &learner.addresses[address];
         log::info!("Successfully connected to leader, using address: {place}");
         member.uses.insert(link, Use::Leader);
@@ -384,74 +385,6 @@ impl Node {
         }
         self.sessions.clear();
         self.with_election(|election, _, out| election.correct_epoch(epoch, out));
-    }
-
-    /// The role ends by the leader, the link, the disk or itself.
-    pub(super) fn leave_leader(&mut self, why: &LearnerEnd, out: &mut Effects) {
-        log::warn!("Leaving the leader: {why}");
-        let wants_image = why.wants_image();
-        let observed = self.member.as_deref_mut().and_then(|member| member.learner());
-        let observed = observed.is_some_and(|learner| learner.role.is_observer());
-        let Some(left) = self.end_learning(out) else { return };
-        let now = self.now.mono;
-        let Some(member) = self.member.as_deref_mut() else { return };
-        if observed {
-            member.rests_until = Some(member.settings.delays.election_at(now, &mut self.rng));
-        }
-        member.wants_image |= wants_image;
-        let rebuilds = match left {
-            Left::History(tail) => {
-                member.tail = tail;
-                false
-            }
-            Left::Reload => true,
-        };
-        if let LearnerEnd::Reconfigured { leader } = why {
-            member.designated = *leader;
-        }
-        self.leave_role(rebuilds, out);
-    }
-
-    /// The election has found better before the leader was reached.
-    pub(super) fn leave_unjoined(&mut self, out: &mut Effects) {
-        let left = self.end_learning(out);
-        let Some(member) = self.member.as_deref_mut() else { return };
-        if let Some(Left::History(tail)) = left {
-            member.tail = tail;
-        }
-        member.begin_looking();
-    }
-
-    fn end_learning(&mut self, out: &mut Effects) -> Option<Left> {
-        self.end_observer_master(out);
-        let (now, applied) = (self.now.mono, self.state.last_zxid());
-        let member = self.member.as_deref_mut()?;
-        let role = std::mem::replace(&mut member.role, Role::Settling { rebuilds: false });
-        let Role::Learning(learner) = role else {
-            member.role = role;
-            return None;
-        };
-        let mut outputs = Vec::new();
-        let turn = &mut LearnerTurn { now, last_ticket: &mut self.tickets.0, out: &mut outputs };
-        let Learner { role, link, ready, .. } = *learner;
-        let mut left = role.leave(turn);
-        if let (Left::History(tail), Some(Ready::Txn(next))) = (&mut left, ready) {
-            // It waited for reads that came before it.
-            tail.take_back(next.entry, applied);
-        }
-        if let Some(link) = link {
-            member.drop_use(link);
-            out.push(Effect::Close { conn: link, after_flush: false });
-        }
-        let is_leader = |what: &DialFor| matches!(what, DialFor::Leader(_));
-        let dials: Vec<u64> =
-            member.dials.iter().filter(|(_, what)| is_leader(what)).map(|(n, _)| *n).collect();
-        for dial in dials {
-            member.dials.remove(&dial);
-            out.push(Effect::DropDial { dial });
-        }
-        self.carry_out_learning(outputs, out);
-        Some(left)
     }
 
     pub(super) fn run_learner_timer(&mut self, out: &mut Effects) {

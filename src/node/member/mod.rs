@@ -11,6 +11,7 @@ mod leader;
 mod leading;
 mod learner;
 mod learning;
+mod leaving;
 mod links;
 mod locals;
 mod masters;
@@ -34,9 +35,12 @@ use bytes::Bytes;
 use crate::base::{ConnId, Instant, ServerId, Zxid, limits};
 use crate::config::MemberConfig;
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
-use crate::history::{ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length, record_zxid};
+use crate::history::{
+    Behind, ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length, record_zxid,
+};
 use crate::members::Role as Kind;
 use crate::proto::Entry;
+use crate::state::State;
 use crate::zab::{Ensemble, Leading, Progress, Ring, Stock, Tail};
 
 use super::Node;
@@ -95,6 +99,8 @@ pub(super) struct Member {
     /// The highest zxid that lies on the disk, of use or not.
     on_disk: Zxid,
     is_lost: bool,
+    /// As an observer it has applied what it did not log.
+    is_unkept: bool,
     /// Changes would bring the break that ended the last role again.
     wants_image: bool,
     /// Logged and not applied; a role takes it and gives it back.
@@ -154,6 +160,16 @@ impl Member {
     fn begin_looking(&mut self) {
         let (grace_ms, is_lost) = (self.settings.read_only_grace_ms, self.is_lost);
         self.role = Role::Looking(ReadOnly::of(grace_ms, is_lost, self.looking_since));
+    }
+
+    /// Whether an own snapshot may be taken before there is a role.
+    pub fn may_snapshot(&self, state: &State) -> bool {
+        matches!(self.role, Role::Leading(_)) && self.tail.replay_until() <= state.last_zxid()
+    }
+
+    /// It is to vote now, and its disk has less than its state.
+    fn lacks_log(&self) -> bool {
+        self.is_unkept && self.settings.learner.is_logging()
     }
 
     fn leader(&mut self) -> Option<&mut Leader> {
@@ -347,7 +363,7 @@ impl Node {
             return;
         }
         let designated = member.designated.take().filter(|leader| member.may_lead(*leader));
-        if rebuilds {
+        if rebuilds || member.lacks_log() {
             member.role = Role::AwaitRebuilt;
             return self.ask_to_rebuild(out);
         }
@@ -392,10 +408,11 @@ impl Node {
         }
         member.on_disk = on_disk(&start);
         member.is_lost = start.is_lost;
+        member.is_unkept = false;
         let until = replay_until(&start);
         self.state = start.state;
         self.prepare.clear();
-        self.snapshots.last = start.snapshot;
+        self.snapshots.restart(start.snapshot, start.behind);
         let tail = Tail::new(self.state.last_zxid(), start.tail, until);
         match &mut member.role {
             Role::AwaitRebuilt => {
@@ -462,7 +479,7 @@ impl Node {
                 StorageCommand::InstallSnapshot { zxid, .. } => {
                     member.on_disk = member.on_disk.max(*zxid);
                     member.ring = Some(member.settings.ring(*zxid));
-                    self.snapshots.last = Some(*zxid);
+                    self.snapshots.restart(Some(*zxid), Behind::default());
                 }
                 StorageCommand::Truncate { .. } | StorageCommand::CutAbove { .. } => {
                     member.ring = None;

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::base::{ConnId, Instant, Now, ServerId, WallMillis, Zxid};
+use crate::base::{ConnId, Instant, Now, ServerId, SessionId, WallMillis, Zxid};
 use crate::config::{Config, MemberConfig};
 use crate::election::DialFailure;
 use crate::history::StorageEvent;
 use crate::members::{MemberSpec, Membership};
 use crate::node::{Effect, Effects, Event, Node, PeerEvent, PeerPort, Start};
 use crate::peering::{ElectionReader, Heard, HostPort, Initial, InitialForm, Notification};
+use crate::peering::{LEARNER_PROTOCOL, LeaderInfo, PacketKind, write_packet};
 use crate::peering::{PeerState, Vote};
+use crate::proto::{Entry, OpCode, Txn, TxnHeader, Writer};
 use crate::state::{State, StateSettings};
 
 const ME: i64 = 1;
@@ -28,7 +30,11 @@ struct Observer {
     dials: Vec<(u64, Vec<HostPort>)>,
     /// The last state that it has told of itself.
     told: Option<PeerState>,
+    /// What its client has been sent.
+    answers: Vec<u8>,
 }
+
+const CLIENT: ConnId = ConnId { index: 900, generation: 1 };
 
 fn line(id: i64) -> (ServerId, MemberSpec) {
     let role = if id == ME { "observer" } else { "participant" };
@@ -55,7 +61,7 @@ impl Observer {
             replay_until: Zxid::ZERO,
             wants_snapshot: false,
             mismatches: 0,
-            txns_behind: 0,
+            behind: Default::default(),
             accepted_epoch: 0,
             current_epoch: 0,
             is_lost: false,
@@ -66,7 +72,16 @@ impl Observer {
         let node = Node::new(&config, start, now, seed).expect("a node");
         // Who is dialled says nothing but messages.
         let (reader, dials) = (ElectionReader::dialed(), Vec::new());
-        let mut observer = Observer { node, now, members, reader, links: 10, dials, told: None };
+        let mut observer = Observer {
+            node,
+            now,
+            members,
+            reader,
+            links: 10,
+            dials,
+            told: None,
+            answers: Vec::new(),
+        };
         observer.turn(&[]);
         for id in 2..=LEADER {
             observer.meet(id);
@@ -87,6 +102,10 @@ impl Observer {
                 }
                 Effect::Send { conn, range } if *conn == link_of(LEADER) => {
                     self.listen(&out.arena[range.start as usize..range.end as usize]);
+                }
+                Effect::Send { conn: CLIENT, range } => {
+                    let sent = &out.arena[range.start as usize..range.end as usize];
+                    self.answers.extend_from_slice(sent);
                 }
                 _ => {}
             }
@@ -142,6 +161,47 @@ impl Observer {
             self.turn(&[]);
         }
         panic!("it never comes");
+    }
+
+    /// The leader, whose history ends there, too, brings it up.
+    fn follow(&mut self, epoch: u32, last: Zxid) -> ConnId {
+        self.wait(|observer| !observer.dials.is_empty());
+        let (dial, _) = self.dials.pop().expect("it dials");
+        self.links += 1;
+        let link = ConnId { index: self.links, generation: 1 };
+        self.turn(&[Event::Peer(PeerEvent::Dialed { dial, outcome: Ok(link) })]);
+        let begin = Zxid::new(epoch, 0);
+        let mut info = Vec::new();
+        LeaderInfo { protocol: LEARNER_PROTOCOL }.write(&mut info);
+        self.hear(link, PacketKind::LeaderInfo, begin, Some(&info));
+        self.hear(link, PacketKind::Diff, last, None);
+        self.hear(link, PacketKind::NewLeader, begin, None);
+        self.hear(link, PacketKind::UpToDate, Zxid::NONE, None);
+        link
+    }
+
+    fn hear(&mut self, link: ConnId, kind: PacketKind, zxid: Zxid, data: Option<&[u8]>) {
+        let mut bytes = Vec::new();
+        write_packet(kind, zxid, data, &mut bytes);
+        self.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &bytes })]);
+    }
+
+    /// A client of this server alone: its session.
+    fn client(&mut self) -> SessionId {
+        let conn = CLIENT;
+        let mut body = Vec::new();
+        body.put_i32(0);
+        body.put_i64(0);
+        body.put_i32(4000);
+        body.put_i64(0);
+        body.put_buffer(Some(&[0; 16]));
+        body.put_bool(false);
+        let at = "127.0.0.1:1".parse().expect("an address");
+        let accepted = Event::Accepted { conn, peer: at, local: at, secure: false, subject: None };
+        self.turn(&[accepted, Event::Frame { conn, body: &body }]);
+        // Behind the length, the version and the timeout.
+        let session = self.answers.get(12..).and_then(|rest| rest.first_chunk());
+        SessionId(i64::from_be_bytes(*session.expect("it is let in")))
     }
 
     /// The dial that is under way comes through, and the link breaks at once.
@@ -231,4 +291,39 @@ fn a_master_that_nobody_is_at_is_given_up_within_half_a_second() {
     }
     let took_ms = observer.now.mono.ms_since(from);
     assert!((400..500).contains(&took_ms), "as Java's five tries: {took_ms} ms");
+}
+
+#[test]
+fn a_txn_that_waits_for_reads_before_it_is_not_lost_with_the_role() {
+    let mut observer = Observer::new(8, |config| {
+        config.ensemble.observing.election_delay_ms = 0;
+        config.ensemble.local_sessions = true;
+    });
+    let link = observer.follow(1, Zxid::ZERO);
+    let (session, conn) = (observer.client(), CLIENT);
+    // More watches than one turn sets, and behind them a write.
+    let mut watches = [-8, OpCode::SetWatches.number()].map(i32::to_be_bytes).concat();
+    watches.put_i64(0);
+    watches.put_i32(20_000);
+    (0..20_000).for_each(|n| watches.put_string(&format!("/{n}")));
+    watches.put_i32(0);
+    watches.put_i32(0);
+    let mut write = [7, OpCode::SetData.number()].map(i32::to_be_bytes).concat();
+    write.put_string("/");
+    write.put_buffer(Some(b"x"));
+    write.put_i32(-1);
+    let header = TxnHeader { session, cxid: 7, zxid: Zxid::new(1, 1), time: WallMillis(9) };
+    let txn = Txn::SetData { path: "/".to_owned(), data: Some(b"x".to_vec()), version: 1 };
+    let (mut entry, mut inform) = (Vec::new(), Vec::new());
+    Entry::write(&header, &txn, None, &mut entry);
+    write_packet(PacketKind::Inform, header.zxid, Some(&entry), &mut inform);
+    observer.turn(&[Event::Frame { conn, body: &watches }, Event::Frame { conn, body: &write }]);
+    observer.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &inform })]);
+    assert_eq!(observer.node.state().last_zxid(), Zxid::ZERO, "the watches come first");
+    observer.turn(&[Event::Peer(PeerEvent::Closed { link })]);
+    observer.wait(|observer| observer.told == Some(PeerState::Looking));
+    observer.vote();
+    // The leader has no more than this server has logged.
+    observer.follow(2, header.zxid);
+    assert_eq!(observer.node.state().last_zxid(), Zxid::new(1, 1));
 }

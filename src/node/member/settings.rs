@@ -10,7 +10,7 @@ use crate::election::{
     Election, ElectionSettings, Electorate, Mesh, MeshSettings, PeerSpec, Standing,
 };
 use crate::members::Role as Kind;
-use crate::peering::{HostPort, InitialForm};
+use crate::peering::{HostPort, InitialForm, PacketBytes};
 use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Ring, Tail};
 
 use super::super::Start;
@@ -25,6 +25,8 @@ pub(super) struct MemberSettings {
     pub read_only_grace_ms: Option<u64>,
     /// How long a dial on the election port may take.
     pub dial_ms: u64,
+    /// How long a packet of the quorum may be.
+    pub packet_bytes: PacketBytes,
     pub leader: LeaderSettings,
     pub learner: LearnerSettings,
     /// How long an observer waits before it comes back.
@@ -86,6 +88,10 @@ impl MemberSettings {
             leader,
             learner,
             delays,
+            packet_bytes: PacketBytes::of_jute(
+                config.limits.jute_maxbuffer,
+                config.limits.jute_extrasize,
+            ),
             observer_port: observing.master_port,
             master_retry_ms: keys.learning.redial_ms,
             ring_bytes: observing.master_port.map_or(limits::RING_BYTES, |_| bound),
@@ -158,6 +164,7 @@ impl Member {
             promised_elsewhere: 0,
             on_disk: on_disk(start),
             is_lost: start.is_lost,
+            is_unkept: false,
             wants_image: false,
             tail,
             ring: None,

@@ -23,7 +23,7 @@ pub(super) fn fresh() -> Start {
         replay_until: Zxid::ZERO,
         wants_snapshot: false,
         mismatches: 0,
-        txns_behind: 0,
+        behind: Default::default(),
         accepted_epoch: 0,
         current_epoch: 0,
         is_lost: false,

@@ -102,6 +102,10 @@ impl Node {
     pub(super) fn look_for_leader(&mut self) {
         let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
+        if member.lacks_log() {
+            member.role = Role::Settling { rebuilds: true };
+            return self.with_election(|election, _, out| election.stand_down(out));
+        }
         let zxid = if member.is_lost { Zxid::NONE } else { member.tail.logged() };
         let standing = Standing { zxid, peer_epoch: member.current_epoch };
         log::info!(

@@ -145,7 +145,7 @@ impl Bench {
                 Output::Storage(command) => self.unwritten.push(command),
                 Output::AskLog { link, zxid } => self.asked.push((self.open[&link], zxid)),
                 Output::Wanted { link, wish } => self.wanted.push((self.open[&link], wish)),
-                Output::LastSeen(membership) => self.last_seen = Some(*membership),
+                Output::LastSeen { config, .. } => self.last_seen = Some(*config),
                 Output::Established { epoch } => self.established = Some(epoch),
                 Output::Committed { through } => {
                     assert!(through > self.committed, "commits go on");

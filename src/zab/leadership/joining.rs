@@ -106,7 +106,7 @@ impl Leadership {
             }
         }
         self.feeding.set_stage(link, Stage::AwaitEpoch(known));
-        self.discovery.on_info(known.server, accepted);
+        self.discovery.on_info(known.server, accepted.max(0));
         self.proceed(turn);
         Ok(())
     }
@@ -280,7 +280,8 @@ impl Leadership {
         if *reconfig_enabled && current.version == 0 && last_seen.version == 0 {
             *last_seen = current.clone();
             last_seen.version = begin.0;
-            turn.out.push(Output::LastSeen(Box::new(last_seen.clone())));
+            let (config, ticket) = (Box::new(last_seen.clone()), turn.next_ticket());
+            turn.out.push(Output::LastSeen { config, ticket });
             self.set_quorums();
         }
         self.reign = Some(Reign {

@@ -357,7 +357,7 @@ impl World {
                     self.counts.log_reads += u64::from(matches!(wish, Wish::Log { .. }));
                     self.tell_soon(m, l.number, Said::Wish(link.index, wish));
                 }
-                Output::LastSeen(_) => {}
+                Output::LastSeen { .. } => {}
                 Output::Established { epoch } => {
                     let pending = std::mem::take(&mut l.pending);
                     pending.into_iter().for_each(|record| self.apply(m, record));

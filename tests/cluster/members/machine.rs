@@ -175,11 +175,11 @@ impl Machine {
         wires.record.on_clock(self.place, now.mono);
         let came = self.take_in(wires, happenings);
         let storage = std::mem::take(&mut self.threads.events);
-        let rebuilt = self.threads.rebuilt.take();
-        let rebuilt = rebuilt.map(|rebuilt| {
+        let rebuilt = std::mem::take(&mut self.threads.rebuilt).into_iter().map(|rebuilt| {
             wires.record.on_recovered(self.place, &rebuilt);
-            Handover::new(start_of(*rebuilt, u64::MAX))
+            Handover::new(start_of(rebuilt, u64::MAX))
         });
+        let rebuilt: Vec<_> = rebuilt.collect();
         let mut events: Vec<Event<'_>> = storage.into_iter().map(Event::Storage).collect();
         events.extend(rebuilt.iter().map(Event::Rebuilt));
         events.extend(came.iter().map(Came::event));
@@ -296,7 +296,7 @@ fn start_of(recovered: Recovered, directory_kept_ms: u64) -> Start {
         snapshot: Some(recovered.snapshot_zxid),
         wants_snapshot: recovered.wants_snapshot,
         mismatches: recovered.mismatches,
-        txns_behind: recovered.txns_behind,
+        behind: recovered.behind,
         accepted_epoch: recovered.accepted_epoch,
         current_epoch: recovered.current_epoch,
         is_lost: recovered.is_lost,

@@ -47,7 +47,7 @@ pub struct Threads {
     /// No sync comes back before that, by the world's clock.
     pub hangs_until: Instant,
     pub events: Vec<StorageEvent>,
-    pub rebuilt: Option<Box<Recovered>>,
+    pub rebuilt: Vec<Recovered>,
     settings: StorageSettings,
     /// What breakages go by: how many appends there were, the last one, and whether an epoch was
     /// accepted that is not current yet.
@@ -77,7 +77,7 @@ impl Threads {
             slow: (0, Instant(0)),
             hangs_until: Instant(0),
             events: Vec::new(),
-            rebuilt: None,
+            rebuilt: Vec::new(),
             settings: super::setup::settings(plan),
             appends: 0,
             last_append: None,
@@ -99,13 +99,13 @@ impl Threads {
         self.said.clear();
         self.chore_queue.clear();
         self.events.clear();
-        self.rebuilt = None;
+        self.rebuilt.clear();
         (self.has_failed, self.is_log_busy) = (false, false);
         (self.wants_spare, self.are_chores_busy) = (false, false);
     }
 
     pub fn has_news(&self) -> bool {
-        !self.events.is_empty() || self.rebuilt.is_some()
+        !self.events.is_empty() || !self.rebuilt.is_empty()
     }
 
     pub fn push(&mut self, mut command: StorageCommand) {
@@ -325,7 +325,7 @@ impl Threads {
             }
             None => chores.go_on(&mut self.events),
         }
-        self.rebuilt = chores.take_rebuilt().map(Box::new);
+        self.rebuilt.extend(chores.take_rebuilt());
         // Recovery that fails is the end of the process, as a log that does.
         self.has_failed |= self.events.iter().any(|e| matches!(e, StorageEvent::Failed(_)));
     }

@@ -135,7 +135,7 @@ impl Machine {
             replay_until: recovered.replay_until,
             wants_snapshot: recovered.wants_snapshot,
             mismatches: recovered.mismatches,
-            txns_behind: recovered.txns_behind,
+            behind: recovered.behind,
             accepted_epoch: recovered.accepted_epoch,
             current_epoch: recovered.current_epoch,
             is_lost: recovered.is_lost,

@@ -180,7 +180,7 @@ impl Leader {
                 self.tell(Input::ImageBytes { link, bytes, is_last: true });
             }
             Output::Established { epoch } => self.established = Some(epoch),
-            Output::Committed { .. } | Output::LastSeen(_) => {}
+            Output::Committed { .. } | Output::LastSeen { .. } => {}
             Output::AskLog { .. } | Output::Wanted { .. } => {
                 panic!("all is in memory: {output:?}")
             }
