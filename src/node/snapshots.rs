@@ -293,8 +293,10 @@ mod tests {
     use crate::node::{Event, Start};
     use crate::state::{State, StateSettings};
 
-    #[test]
-    fn a_snapshot_that_was_given_up_and_fails_late_leaves_the_next_alone() {
+    const NOW: Now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
+
+    /// Its first snapshot is due.
+    fn node() -> Node {
         let start = Start {
             state: State::new(&StateSettings::default()),
             tail: Vec::new(),
@@ -309,11 +311,15 @@ mod tests {
             snapshot: None,
             directory_kept_ms: u64::MAX,
         };
-        let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
-        let mut node = Node::new(&Config::for_tests(), start, now, 7).expect("a node");
+        Node::new(&Config::for_tests(), start, NOW, 7).expect("a node")
+    }
+
+    #[test]
+    fn a_snapshot_that_was_given_up_and_fails_late_leaves_the_next_alone() {
+        let mut node = node();
         let mut tell = |events: &[Event<'_>]| {
             let mut out = Effects::default();
-            node.turn(now, events, &mut out);
+            node.turn(NOW, events, &mut out);
             out.list
         };
         let zxid = Zxid::ZERO;
@@ -325,5 +331,46 @@ mod tests {
         let is_install =
             |e: &Effect| matches!(e, Effect::Storage(StorageCommand::InstallSnapshot { .. }));
         assert!(asked.iter().any(is_install), "{asked:?}");
+    }
+
+    #[test]
+    fn one_is_taken_at_a_time() {
+        let mut node = node();
+        let begins = |node: &mut Node, events: &[Event<'_>]| {
+            let mut out = Effects::default();
+            node.turn(NOW, events, &mut out);
+            let is_begin =
+                |e: &&Effect| matches!(e, Effect::Chore(ChoreCommand::SnapshotBegin { .. }));
+            let ticket = out.list.iter().find_map(|e| match e {
+                Effect::Storage(command) => Some(command.ticket()),
+                _ => None,
+            });
+            (out.list.iter().filter(is_begin).count(), ticket)
+        };
+        assert_eq!(begins(&mut node, &[]), (1, None));
+        node.snapshots.demand();
+        assert_eq!(begins(&mut node, &[]), (0, None), "the first is not written");
+        let written = StorageEvent::SnapshotWritten { zxid: Zxid::ZERO };
+        let (none, ticket) = begins(&mut node, &[Event::Storage(written)]);
+        let ticket = ticket.expect("it gets its name");
+        assert_eq!(none, 0);
+        let durable = StorageEvent::Durable { ticket, sync_us: 0 };
+        assert_eq!(begins(&mut node, &[Event::Storage(durable)]), (1, None));
+    }
+
+    #[test]
+    fn a_snapshot_with_too_much_behind_it_is_not_fresh() {
+        let mut rng = Rng::new(1);
+        let Node { settings, .. } = node();
+        let mut snapshots = Snapshots::new(&settings, &mut rng, Behind::default());
+        assert_eq!(snapshots.fresh(), None, "there is none");
+        snapshots.restart(Some(Zxid(7)), Behind { txns: 1, bytes: limits::IMAGE_BEHIND_BYTES });
+        assert_eq!(snapshots.fresh(), Some(Zxid(7)));
+        snapshots.on_append(1, 1, &mut rng);
+        assert_eq!((snapshots.fresh(), snapshots.last), (None, Some(Zxid(7))));
+        snapshots.demand_beyond(Zxid(6));
+        assert!(!snapshots.is_due, "this one will do");
+        snapshots.demand_beyond(Zxid(7));
+        assert!(snapshots.is_due);
     }
 }

@@ -85,7 +85,9 @@ impl Alone {
             Effect::Storage(command) => Some(command.ticket()),
             _ => None,
         });
-        if let Some(ticket) = commands.last() {
+        let tickets: Vec<_> = commands.collect();
+        assert!(tickets.is_sorted_by(|a, b| a < b), "the log thread takes them in order");
+        if let Some(ticket) = tickets.last().copied() {
             let durable = StorageEvent::Durable { ticket, sync_us: 0 };
             sent.extend(self.turn(&[Event::Storage(durable)]));
         }
@@ -186,6 +188,12 @@ fn path(path: &str) -> Vec<u8> {
 }
 
 /// It took the next ping, once, a third of a second and more.
+#[test]
+fn one_that_is_a_quorum_writes_its_configuration_and_its_epoch_in_order() {
+    let mut alone = Alone::among(1, |config, _| config.ensemble.reconfig_enabled = true);
+    alone.lead();
+}
+
 #[test]
 fn a_sync_of_an_idle_leaders_client_needs_no_event_to_be_answered() {
     let mut alone = Alone::new();

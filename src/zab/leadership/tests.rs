@@ -1,6 +1,6 @@
 use crate::base::limits::EPOCHS_YIELDED_TO;
 use crate::history::EpochFile;
-use crate::peering::LEARNER_PROTOCOL;
+use crate::peering::{LEARNER_PROTOCOL, LearnerInfo};
 
 use super::super::ring::Place;
 use super::super::spoken::z;
@@ -196,6 +196,21 @@ fn a_voter_that_is_ahead_ends_the_leadership_and_an_observer_only_its_link() {
     bench.ack_epoch(2, Some(6), z(6, 4));
     assert_eq!(bench.ended, Some(Ended::VoterAhead { server: ServerId(2), ahead }));
     assert_eq!(bench.closed[1..], [(2, Parting::RoleEnded), (3, Parting::RoleEnded)]);
+}
+
+#[test]
+fn java_without_a_database_of_its_own_is_let_in() {
+    let mut bench = Bench::leading();
+    bench.connect(3, usize::MAX);
+    let mut data = Vec::new();
+    let config_version = Some(0);
+    LearnerInfo { server: ServerId(3), protocol: LEARNER_PROTOCOL, config_version }
+        .write(&mut data);
+    // It has accepted epoch −1.
+    bench.packet(3, PacketKind::FollowerInfo, Zxid(-1 << 32), Some(&data));
+    assert_eq!(bench.said_to(3), ["LEADERINFO 7.0"]);
+    let parted: Vec<_> = bench.closed.iter().map(|(_, why)| *why).collect();
+    assert_eq!(parted, [Parting::Replaced]);
 }
 
 #[test]

@@ -66,6 +66,19 @@ fn an_epoch_below_the_accepted_one_is_refused() {
 }
 
 #[test]
+fn an_epoch_that_no_leader_could_outdo_is_refused() {
+    for epoch in [i32::MAX as u32, u32::MAX] {
+        for wire in [Wire::of_epoch(epoch), Wire::new().new_leader(epoch)] {
+            let mut bench = Bench::linked(follower_settings(), disk());
+            bench.feed(&wire.bytes);
+            let no_epoch = LearnerEnd::NoEpoch { proposed: i64::from(epoch) };
+            assert_eq!(bench.ended, Some(Ended::Role(no_epoch)));
+            assert_eq!(bench.commands(), [] as [&LearnerStorage; 0]);
+        }
+    }
+}
+
+#[test]
 fn an_observer_is_bound_by_what_it_has_followed_only() {
     let mut bench = Bench::linked(observer_settings(), Disk { accepted: 6, ..disk() });
     bench.feed(&Wire::of_epoch(5).bytes);

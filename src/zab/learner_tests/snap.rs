@@ -2,13 +2,15 @@
 
 use crate::base::Zxid;
 use crate::history::{ChoreCommand, SnapshotItem};
-use crate::proto::Writer;
+use crate::peering::PacketKind;
+use crate::proto::{Txn, Writer};
 use crate::zab::{BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerTurn, Left, Reads};
+use crate::zab::{LearnerSettings, Standing};
 
-use super::bench::Bench;
+use super::bench::{Bench, standing};
 use super::disk::Disk;
 use super::sync::{command_kinds, ended, joined, joined_with};
-use super::wire::{Wire, image};
+use super::wire::{Wire, image, with_txn};
 use super::{follower_settings, observer_settings, z, zs};
 
 /// The leader's history up to an image of 4:30.
@@ -152,6 +154,40 @@ fn an_interrupted_image_leaves_the_disk_untouched() {
     bench.settle();
     assert_eq!(bench.ended, None);
     assert_eq!(bench.leave(), (Left::Reload, before));
+}
+
+#[test]
+fn an_image_that_has_its_name_is_rebuilt_from_the_disk_until_the_log_has_what_came_behind() {
+    let mut bench = joined(LearnerSettings { hold_back: 3, ..follower_settings() });
+    bench.image_of = leader();
+    let mut wire = Wire::new().snap(z(4, 30));
+    for zxid in zs(4, 31, 230) {
+        let data = Some(vec![1; 100_000]);
+        let txn = Txn::SetData { path: "/a".to_owned(), data, version: 1 };
+        wire = wire.entry(PacketKind::Proposal, &with_txn(zxid, txn)).commit(zxid);
+    }
+    bench.feed(&wire.bytes);
+    bench.settle();
+    assert!(bench.applied.len() > 10, "over the image, which has no name yet");
+    bench.feed(&Wire::new().new_leader(5).bytes);
+    assert_eq!(command_kinds(&bench)[1..], ["install", "append"], "there is no room for all");
+    assert_eq!(bench.leave().0, Left::Reload, "the state is ahead of the log");
+}
+
+#[test]
+fn a_history_that_is_known_to_be_broken_is_not_kept_for_what_it_shares() {
+    let kept = |wants_image| {
+        let disk = Disk::of(&zs(4, 1, 40));
+        let standing = Standing { wants_image, ..standing(&disk) };
+        let mut bench = Bench::with_standing(follower_settings(), disk, standing);
+        bench.image_of = leader();
+        bench.feed(&Wire::of_epoch(5).bytes);
+        bench.settle();
+        bench.feed(&Wire::new().snap(z(4, 30)).history(&zs(4, 31, 41)).new_leader(5).bytes);
+        bench.settle();
+        bench.was_asked(is_abandon)
+    };
+    assert!(kept(false) && !kept(true));
 }
 
 #[test]
