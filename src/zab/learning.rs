@@ -346,6 +346,10 @@ impl Learning {
         }
         if let Some(image) = &mut self.image {
             let zxid = image.zxid;
+            if self.is_marked {
+                // What shows that something is missing may go before all of it is back.
+                self.ledger.command(turn, |ticket| LearnerStorage::MarkLost { ticket });
+            }
             self.ledger.command(turn, |ticket| LearnerStorage::InstallSnapshot { ticket, zxid });
             image.is_settled = true;
         }

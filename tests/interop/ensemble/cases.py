@@ -11,6 +11,7 @@ import zlib
 
 import evidence
 import kills
+import large
 import leader_serves
 import observer_masters
 import observers
@@ -107,6 +108,14 @@ def all_serving():
         yield Case(
             f"leader-serves/no/{letters}/{letters[2]}-leads", "leader-serves", letters,
             leader_serves.no, tuple(leader_serves.SETTINGS), leader=3,
+        )
+
+
+def all_large():
+    for letters in ("zzz", "jzz", "zjz", "jzj", "zzo"):
+        yield Case(
+            f"large/write/{letters}/{letters[1]}-leads", "large", letters, large.writes,
+            tuple(large.SETTINGS),
         )
 
 
@@ -226,7 +235,7 @@ def all_promised():
 
 CASES = [
     *all_syncs(), *all_kills_in_syncs(), *all_observers(), *all_observer_masters(),
-    *all_serving(), *all_kills(), *all_five(), *all_rolling(), *all_alone(), *all_reconfigs(),
+    *all_serving(), *all_large(), *all_kills(), *all_five(), *all_rolling(), *all_alone(), *all_reconfigs(),
     *all_sessions(), *all_read_only(), *all_promised(),
 ]
 

@@ -230,6 +230,7 @@ class Stage:
             for member in self.all:
                 place = os.path.join(self.folder, f"opened-{member.id}")
                 words = [word for word in SETTINGS if word.startswith("-D")]
+                words += [word for word in self.settings if word.startswith("-Djute.")]
                 command = [
                     ensemble.APACHE, "start", JUDGE, "--seconds", str(int(seconds(30))), "--dir", place, f"dataDir={member.data}",
                     "maxSessionTimeout=600000", *words,
