@@ -51,6 +51,7 @@ class Sampler(threading.Thread):
                 "minutes": round((counted[-1][0] - counted[0][0]) / 60),
                 "rss_anon_kib": round(median),
                 "per_cent_an_hour": round(slope, 2),
+                "each_minute_kib": [round(kib) for _, kib in by_minute(counted)],
             })
         return lines
 
@@ -73,12 +74,17 @@ def anonymous_kib(pid):
     return int(line.split()[1]) if line else None
 
 
-def growth(series):
-    """Per cent of the median an hour, and the median."""
+def by_minute(series):
+    """The median of each."""
     minutes = {}
     for at, kib in series:
         minutes.setdefault(int(at // 60), []).append(kib)
-    points = [(minute, statistics.median(values)) for minute, values in minutes.items()]
+    return [(minute, statistics.median(values)) for minute, values in minutes.items()]
+
+
+def growth(series):
+    """Per cent of the median an hour, and the median."""
+    points = by_minute(series)
     slopes = [
         (later - earlier) / (end - begin)
         for n, (begin, earlier) in enumerate(points) for end, later in points[n + 1:]
