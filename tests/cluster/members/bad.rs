@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use zkd::base::{ServerId, SessionId, Ticket, WallMillis, Zxid};
+use zkd::base::{Instant, ServerId, SessionId, Ticket, WallMillis, Zxid};
 use zkd::disk::{Recovered, recover};
 use zkd::history::{EpochFile, StorageCommand, append_record};
 use zkd::peering::{Notification, PacketKind, PeerState, Vote};
@@ -50,6 +50,10 @@ fn create(path: &str) -> Txn {
         kind: CreateKind::Create,
         ttl: 0,
     })
+}
+
+fn close() -> Txn {
+    Txn::CloseSession { paths: None }
 }
 
 fn header(zxid: i64, cxid: i32) -> TxnHeader {
@@ -280,6 +284,37 @@ fn requests_of_a_session_take_effect_in_their_order_and_once() {
     assert_eq!(of_txns([(2, create("/n0")), (1, multi(moved.clone()))]), None);
     assert_eq!(of_txns([(2, create("/n0")), (1, moved)]), None);
     assert_eq!(of_txns([(2, create("/n0")), (1, multi(create("/n1")))]), refused("session"));
+}
+
+#[test]
+fn a_session_that_was_heard_is_ended_by_its_client_only() {
+    // Its last word comes 2999 ms before that, behind all that it has asked for.
+    let of = |asked: &[(i64, i32, Txn)], ends: i64| {
+        let mut record = three();
+        let made = append(EPOCH + 1, 0, &Txn::CreateSession { timeout_ms: 3000 });
+        for member in [0, 1] {
+            record.on_command(member, &made);
+            record.on_synced(member, &made);
+        }
+        record.applied(0, EPOCH + 1);
+        for (zxid, cxid, txn) in asked {
+            record.on_command(0, &append(*zxid, *cxid, txn));
+        }
+        record.on_clock(0, Instant(0).plus_ms(1));
+        record.on_heard(0, SESSION);
+        record.on_clock(0, Instant(0).plus_ms(3000));
+        record.on_command(0, &append(ends, 0, &close()));
+        verdict(&mut record)
+    };
+    assert_eq!(of(&[], EPOCH + 3), refused("sessions"));
+    assert_eq!(of(&[(EPOCH + 2, 5, create("/a"))], EPOCH + 3), refused("sessions"));
+    // It has asked for the end, which is not committed: from then on it is not listened to.
+    assert_eq!(of(&[(EPOCH + 2, 5, close())], EPOCH + 3), None);
+    let other_epoch = of(&[(EPOCH + 2, 5, close())], 2 * EPOCH + 1);
+    assert_eq!(other_epoch, refused("sessions"), "nobody knows of it any more");
+    let again = (EPOCH + 3, 0, Txn::CreateSession { timeout_ms: 3000 });
+    let made_again = of(&[(EPOCH + 2, 5, close()), again], EPOCH + 4);
+    assert_eq!(made_again, refused("sessions"));
 }
 
 /// A record with two txns in it, and a client that has a session.

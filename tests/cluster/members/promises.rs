@@ -144,7 +144,7 @@ impl Record {
     pub(super) fn check_end(&mut self, member: usize, entry: &Entry) {
         let (session, zxid) = (entry.header.session.0, entry.header.zxid.0);
         let is_expiry = entry.header.cxid == 0 && matches!(entry.txn, Txn::CloseSession { .. });
-        if !is_expiry || self.proposals.contains_key(&zxid) {
+        if !is_expiry || self.proposals.contains_key(&zxid) || self.is_closing(session, zxid) {
             return;
         }
         let timeout = self.last_model().and_then(|model| model.sessions.get(&session)).copied();
@@ -152,6 +152,22 @@ impl Record {
         self.count("sessions expired");
         let ended = self.members[member].lives.on_expired(session, timeout_ms as u64);
         ended.unwrap_or_else(|why| self.find(format!("{why}, by {member}")));
+    }
+
+    /// Whether whoever leads in this epoch has proposed the end of the session that its client
+    /// asked for. Until that is committed the session is closing: what else its client says is
+    /// dropped and gives it no more time, and when its time is over it is ended once more, as in
+    /// Apache, for nothing. An earlier leader's proposal may have been lost, and the session is
+    /// alive then: it counts only in its own epoch.
+    fn is_closing(&self, session: i64, zxid: i64) -> bool {
+        let of_epoch = self.proposals.range(zxid >> 32 << 32..zxid).rev();
+        let mut of_session = of_epoch.filter(|(_, entry)| entry.header.session.0 == session);
+        let is_asked_for = of_session.find_map(|(_, entry)| match entry.txn {
+            Txn::CloseSession { .. } => Some(entry.header.cxid != 0),
+            Txn::CreateSession { .. } => Some(false),
+            _ => None,
+        });
+        is_asked_for == Some(true)
     }
 
     /// A member's turn begins.
