@@ -210,6 +210,33 @@ fn a_break_that_a_later_file_goes_on_past_is_damage() {
     assert!(matches!(replay(&mut disk), Err(Fatal::LogDamaged(_))));
 }
 
+/// What a client has put into a txn may look like the heads of a hundred thousand long records.
+#[test]
+fn no_value_makes_a_torn_tail_pass_for_damage() {
+    let (disk, entries) = closed_log(3);
+    let dirs = Dirs::new(&settings());
+    let mut bytes = disk.content(&dirs.log(Zxid(1))).unwrap();
+    let (torn, value) = (bytes.len(), 1 << 20);
+    bytes.extend_from_slice(&[0, 0, 0, 0, 1, 2, 3, 4, 0, 0x10, 0, 32]);
+    for left in (1..=value / 16).rev().map(|heads| heads * 16) {
+        // Two heads lie in each other; each of their records would end at the last byte.
+        let (outer, inner) = (left + 1 - 13, left + 1 - 13 - 4);
+        let words = [0u32, 0, outer as u32, inner as u32];
+        words.iter().for_each(|word| bytes.extend_from_slice(&word.to_be_bytes()));
+    }
+    bytes.extend_from_slice(b"B\0");
+    let disk = MemDisk::default();
+    disk.put(&dirs.log(Zxid(1)), &bytes);
+    let mut read = Vec::new();
+    let bound = 2 << 20;
+    let last = replay_logs(&mut disk.clone(), &dirs, bound, Zxid(0), &mut |entry| {
+        read.push(entry);
+        Ok(())
+    });
+    assert_eq!((last, read), (Ok(Some(Zxid(3))), entries));
+    assert_eq!(disk.content(&dirs.log(Zxid(1))).unwrap().len(), torn);
+}
+
 #[test]
 fn a_tail_that_java_dropped_before_it_went_on_is_passed_over() {
     let (disk, entries) = closed_log(30);

@@ -15,8 +15,8 @@ pub struct SegmentEnd {
     pub last: Option<Zxid>,
     /// Nothing but zeros, or nothing at all, follows.
     pub clean: bool,
-    /// Where the last whole record behind the break ends, if there is one.
-    pub furthest: Option<u64>,
+    /// A whole record ends further behind the break than un-synced bytes can lie.
+    pub has_synced_beyond: bool,
     /// The offset of this file up to which it is known to have been synced.
     pub synced: Option<u64>,
     /// The zxid in the next log file's name.
@@ -34,8 +34,7 @@ pub enum Verdict {
     Damage,
 }
 
-/// Judges an end, `bound` being the un-synced bytes a writer may have had.
-pub fn verdict(found: &SegmentEnd, bound: u64) -> Verdict {
+pub fn verdict(found: &SegmentEnd) -> Verdict {
     if found.synced.is_some_and(|synced| found.end < synced) {
         return Verdict::Damage;
     }
@@ -43,9 +42,7 @@ pub fn verdict(found: &SegmentEnd, bound: u64) -> Verdict {
         return Verdict::Whole;
     }
     let Some(next) = found.next else {
-        let reach = found.furthest.unwrap_or(found.end);
-        let torn = reach.saturating_sub(found.end) <= bound;
-        return if torn { Verdict::Torn } else { Verdict::Damage };
+        return if found.has_synced_beyond { Verdict::Damage } else { Verdict::Torn };
     };
     // We sync a file before its successor gets its name, Java does not: only a server that
     // dropped the tail gives its zxids, or a later epoch's, to the next file.
@@ -59,14 +56,12 @@ pub fn verdict(found: &SegmentEnd, bound: u64) -> Verdict {
 mod tests {
     use super::*;
 
-    const BOUND: u64 = 1000;
-
     fn broken() -> SegmentEnd {
         SegmentEnd {
             end: 5000,
             last: Some(Zxid::new(3, 40)),
             clean: false,
-            furthest: None,
+            has_synced_beyond: false,
             synced: None,
             next: None,
         }
@@ -75,14 +70,13 @@ mod tests {
     fn judged(change: impl FnOnce(&mut SegmentEnd)) -> Verdict {
         let mut end = broken();
         change(&mut end);
-        verdict(&end, BOUND)
+        verdict(&end)
     }
 
     #[test]
     fn the_last_files_tail_is_torn_when_all_that_is_valid_ends_within_the_bound() {
         assert_eq!(judged(|_| ()), Verdict::Torn);
-        assert_eq!(judged(|e| e.furthest = Some(6000)), Verdict::Torn);
-        assert_eq!(judged(|e| e.furthest = Some(6001)), Verdict::Damage);
+        assert_eq!(judged(|e| e.has_synced_beyond = true), Verdict::Damage);
         assert_eq!(judged(|e| e.clean = true), Verdict::Whole);
     }
 
