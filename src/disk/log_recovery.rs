@@ -154,6 +154,7 @@ impl<D: Disk> Replay<'_, D> {
             end: reader.position(),
             last,
             clean,
+            is_javas_end: reader.is_javas_end(),
             has_synced_beyond: !clean
                 && reader.has_record_beyond(self.disk, self.unsynced_bytes).map_err(unread)?,
             synced,

@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::history::{
-    FRAME_BYTES, FRAME_HEAD_BYTES, Frame, LOG_HEADER_BYTES, frame, frame_length, is_log_header,
+    BadFrame, FRAME_BYTES, FRAME_HEAD_BYTES, Frame, LOG_HEADER_BYTES, frame, frame_length,
+    is_log_header,
 };
 
 use super::{Disk, FileId};
@@ -33,6 +34,8 @@ pub struct SegmentReader {
     window_at: u64,
     window_bytes: usize,
     at: u64,
+    /// What ended the unbroken run, if it was neither padding nor the end of the file.
+    bad: Option<BadFrame>,
 }
 
 impl SegmentReader {
@@ -48,7 +51,8 @@ impl SegmentReader {
         window_bytes: usize,
     ) -> io::Result<SegmentReader> {
         let bytes = disk.len(file)?;
-        Ok(SegmentReader { file, bytes, window: Vec::new(), window_at: at, window_bytes, at })
+        let (window, window_at) = (Vec::new(), at);
+        Ok(SegmentReader { file, bytes, window, window_at, window_bytes, at, bad: None })
     }
 
     pub fn opening<D: Disk>(&mut self, disk: &mut D) -> io::Result<Opening> {
@@ -69,6 +73,12 @@ impl SegmentReader {
         self.at
     }
 
+    /// Whether Java takes the end of the unbroken run for the end of the file. At a length or a
+    /// checksum that cannot be right it refuses to start.
+    pub fn is_javas_end(&self) -> bool {
+        matches!(self.bad, None | Some(BadFrame::EndByte))
+    }
+
     /// The next record of the unbroken run; `None` at its end.
     pub fn next_record<D: Disk>(&mut self, disk: &mut D) -> io::Result<Option<(&[u8], Place)>> {
         let mut wanted = FRAME_HEAD_BYTES;
@@ -87,7 +97,11 @@ impl SegmentReader {
                     continue;
                 }
                 Frame::Record { entry, checksum, .. } => (entry.len(), checksum),
-                Frame::Short { .. } | Frame::Padding | Frame::Bad(_) => return Ok(None),
+                Frame::Bad(bad) => {
+                    self.bad = Some(bad);
+                    return Ok(None);
+                }
+                Frame::Short { .. } | Frame::Padding => return Ok(None),
             };
             let start = self.at;
             self.at += (FRAME_BYTES + length) as u64;

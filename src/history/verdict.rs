@@ -15,6 +15,8 @@ pub struct SegmentEnd {
     pub last: Option<Zxid>,
     /// Nothing but zeros, or nothing at all, follows.
     pub clean: bool,
+    /// Java reads on in the next file when it comes to such bytes.
+    pub is_javas_end: bool,
     /// A whole record ends further behind the break than un-synced bytes can lie.
     pub has_synced_beyond: bool,
     /// The offset of this file up to which it is known to have been synced.
@@ -45,11 +47,16 @@ pub fn verdict(found: &SegmentEnd) -> Verdict {
         return if found.has_synced_beyond { Verdict::Damage } else { Verdict::Torn };
     };
     // We sync a file before its successor gets its name, Java does not: only a server that
-    // dropped the tail gives its zxids, or a later epoch's, to the next file.
+    // dropped the tail gives its zxids to the next file.
     let Some(last) = found.last else { return Verdict::Damage };
-    let goes_on = last.0.checked_add(1) == Some(next.0);
-    let later_epoch = next.epoch() > last.epoch() && found.synced.is_none();
-    if goes_on || later_epoch { Verdict::PassedOver } else { Verdict::Damage }
+    if last.0.checked_add(1) == Some(next.0) {
+        return Verdict::PassedOver;
+    }
+    // A later epoch's name tells nothing of what the one before it had: the break itself must be
+    // such as a crash of Java leaves, and Java starts again over.
+    let may_be_torn = found.synced.is_none() && found.is_javas_end && !found.has_synced_beyond;
+    let is_passed = next.epoch() > last.epoch() && may_be_torn;
+    if is_passed { Verdict::PassedOver } else { Verdict::Damage }
 }
 
 #[cfg(test)]
@@ -61,6 +68,7 @@ mod tests {
             end: 5000,
             last: Some(Zxid::new(3, 40)),
             clean: false,
+            is_javas_end: true,
             has_synced_beyond: false,
             synced: None,
             next: None,
@@ -76,6 +84,7 @@ mod tests {
     #[test]
     fn the_last_files_tail_is_torn_when_all_that_is_valid_ends_within_the_bound() {
         assert_eq!(judged(|_| ()), Verdict::Torn);
+        assert_eq!(judged(|e| e.is_javas_end = false), Verdict::Torn);
         assert_eq!(judged(|e| e.has_synced_beyond = true), Verdict::Damage);
         assert_eq!(judged(|e| e.clean = true), Verdict::Whole);
     }
@@ -95,11 +104,24 @@ mod tests {
     fn a_break_that_the_next_file_goes_on_past_is_damage() {
         assert_eq!(judged(|e| e.next = Some(Zxid::new(3, 42))), Verdict::Damage);
         assert_eq!(judged(|e| e.next = Some(Zxid::new(3, 41))), Verdict::PassedOver);
-        assert_eq!(judged(|e| e.next = Some(Zxid::new(4, 1))), Verdict::PassedOver);
-        let marked = |e: &mut SegmentEnd| {
-            e.next = Some(Zxid::new(4, 1));
-            e.synced = Some(100);
+        let whatever_lies_there = |e: &mut SegmentEnd| {
+            e.next = Some(Zxid::new(3, 41));
+            (e.has_synced_beyond, e.is_javas_end) = (true, false);
         };
-        assert_eq!(judged(marked), Verdict::Damage);
+        assert_eq!(judged(whatever_lies_there), Verdict::PassedOver);
+    }
+
+    #[test]
+    fn before_a_later_epoch_only_what_a_crash_of_java_leaves_is_passed_over() {
+        let judged = |change: fn(&mut SegmentEnd)| {
+            judged(|e| {
+                e.next = Some(Zxid::new(4, 1));
+                change(e);
+            })
+        };
+        assert_eq!(judged(|_| ()), Verdict::PassedOver);
+        assert_eq!(judged(|e| e.synced = Some(100)), Verdict::Damage);
+        assert_eq!(judged(|e| e.has_synced_beyond = true), Verdict::Damage);
+        assert_eq!(judged(|e| e.is_javas_end = false), Verdict::Damage);
     }
 }
