@@ -60,6 +60,20 @@ def old_close(t):
     a.closed()
 
 
+@scenario("log-old-close-digest", "-Dzookeeper.closeSessionTxn.enabled=false", log=True,
+          apache_only="others leave the digest out: one who expects the list takes it for that")
+def old_close_digest(t):
+    """closeSession without the list of paths, the tree's digest right behind the header."""
+    a = t.open("a")
+    a.create("/e", flags=1)
+    a.create("/f", flags=1)
+    a.call("closeSession")
+    a.closed()
+    b = t.open("b")
+    b.call("closeSession")
+    b.closed()
+
+
 @scenario("snapshot-kinds", "-Dzookeeper.extendedTypesEnabled=true", log=True, apache_only=WHY)
 def kinds(t):
     """One node of each kind, with quota nodes, after a restart."""

@@ -10,6 +10,7 @@ use crate::proto::Entry;
 
 use super::log_recovery::replay_logs;
 use super::mem_disk::{Chance, MemDisk};
+use super::segment::{Place, SegmentReader};
 use super::tests::{append, entry};
 use super::*;
 
@@ -208,6 +209,98 @@ fn a_break_that_a_later_file_goes_on_past_is_damage() {
     writer.close().unwrap();
     disk.remove(&dirs.mark()).unwrap();
     assert!(matches!(replay(&mut disk), Err(Fatal::LogDamaged(_))));
+}
+
+/// Where the records of log.1 lie.
+fn places(disk: &MemDisk) -> Vec<Place> {
+    let mut disk = disk.clone();
+    let file = disk.open(&Dirs::new(&settings()).log(Zxid(1)), OpenMode::Read).unwrap();
+    let mut reader = SegmentReader::new(&mut disk, file).unwrap();
+    let mut places = Vec::new();
+    while let Some((_, place)) = reader.next_record(&mut disk).unwrap() {
+        places.push(place);
+    }
+    places
+}
+
+/// A file of so many txns that `change` has been made to, and one of a later epoch behind it: how
+/// many of them are read.
+fn before_a_later_epoch(count: i64, change: impl Fn(&mut Vec<u8>, &[Place])) -> Option<usize> {
+    let (disk, entries) = closed_log(count);
+    let dirs = Dirs::new(&settings());
+    let mut bytes = disk.content(&dirs.log(Zxid(1))).unwrap();
+    change(&mut bytes, &places(&disk));
+    let disk = MemDisk::default();
+    disk.put(&dirs.log(Zxid(1)), &bytes);
+    let mut writer = LogWriter::new(disk.clone(), &settings(), Zxid(count));
+    let later = entry(Zxid::new(5, 1), 10);
+    writer.execute(&append(1, std::slice::from_ref(&later), false), &mut Vec::new()).unwrap();
+    writer.close().unwrap();
+    match replay(&mut disk.clone()) {
+        Ok((_, mut read)) => {
+            assert_eq!(read.pop(), Some(later));
+            assert_eq!(read, entries[..read.len()]);
+            Some(read.len())
+        }
+        Err(e) => {
+            assert!(matches!(e, Fatal::LogDamaged(_)), "{e}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_hole_in_a_closed_file_is_damage_though_a_later_epoch_follows() {
+    let turned = |bytes: &mut Vec<u8>, place: &Place| bytes[place.start as usize + 200] ^= 0x20;
+    let no_end = |bytes: &mut Vec<u8>, place: &Place| bytes[place.end as usize - 1] = 0;
+    // Java does not start over a wrong checksum, so it has not gone on behind one.
+    assert_eq!(before_a_later_epoch(200, |bytes, at| turned(bytes, &at[9])), None);
+    assert_eq!(before_a_later_epoch(30, |bytes, at| turned(bytes, &at[9])), None);
+    assert_eq!(before_a_later_epoch(30, |bytes, at| turned(bytes, &at[29])), None);
+    // It takes other breaks for the end, but what was synced far behind them was once read.
+    assert_eq!(before_a_later_epoch(200, |bytes, at| no_end(bytes, &at[9])), None);
+    let page = |bytes: &mut Vec<u8>, _: &[Place]| bytes[8192..12288].fill(0);
+    assert_eq!(before_a_later_epoch(200, page), None);
+}
+
+#[test]
+fn what_a_crash_of_java_leaves_before_a_later_epoch_is_passed_over() {
+    let no_end = |bytes: &mut Vec<u8>, at: &[Place]| bytes[at[29].end as usize - 1] = 0;
+    assert_eq!(before_a_later_epoch(30, no_end), Some(29));
+    let half = |bytes: &mut Vec<u8>, at: &[Place]| bytes.truncate(at[29].start as usize + 300);
+    assert_eq!(before_a_later_epoch(30, half), Some(29));
+    let padded = |bytes: &mut Vec<u8>, at: &[Place]| bytes[at[29].start as usize + 300..].fill(0);
+    assert_eq!(before_a_later_epoch(30, padded), Some(29));
+    // Pages reach a disk in any order: within the bound, records may follow a hole.
+    let page = |bytes: &mut Vec<u8>, _: &[Place]| bytes[8192..12288].fill(0);
+    assert_eq!(before_a_later_epoch(30, page), Some(7));
+}
+
+/// What a client has put into a txn may look like the heads of a hundred thousand long records.
+#[test]
+fn no_value_makes_a_torn_tail_pass_for_damage() {
+    let (disk, entries) = closed_log(3);
+    let dirs = Dirs::new(&settings());
+    let mut bytes = disk.content(&dirs.log(Zxid(1))).unwrap();
+    let (torn, value) = (bytes.len(), 1 << 20);
+    bytes.extend_from_slice(&[0, 0, 0, 0, 1, 2, 3, 4, 0, 0x10, 0, 32]);
+    for left in (1..=value / 16).rev().map(|heads| heads * 16) {
+        // Two heads lie in each other; each of their records would end at the last byte.
+        let (outer, inner) = (left + 1 - 13, left + 1 - 13 - 4);
+        let words = [0u32, 0, outer as u32, inner as u32];
+        words.iter().for_each(|word| bytes.extend_from_slice(&word.to_be_bytes()));
+    }
+    bytes.extend_from_slice(b"B\0");
+    let disk = MemDisk::default();
+    disk.put(&dirs.log(Zxid(1)), &bytes);
+    let mut read = Vec::new();
+    let bound = 2 << 20;
+    let last = replay_logs(&mut disk.clone(), &dirs, bound, Zxid(0), &mut |entry| {
+        read.push(entry);
+        Ok(())
+    });
+    assert_eq!((last, read), (Ok(Some(Zxid(3))), entries));
+    assert_eq!(disk.content(&dirs.log(Zxid(1))).unwrap().len(), torn);
 }
 
 #[test]

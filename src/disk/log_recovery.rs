@@ -96,13 +96,11 @@ fn trim<D: Disk>(
         let opening = reader.opening(disk).map_err(unread)?;
         let has_record =
             opening == Opening::Header && reader.next_record(disk).map_err(unread)?.is_some();
-        let reach = match has_record {
-            true => 0,
-            false => reader.furthest(disk).map_err(unread)?.unwrap_or(0),
-        };
+        let has_synced_beyond =
+            !has_record && reader.has_record_beyond(disk, unsynced_bytes).map_err(unread)?;
         let was_synced = synced_end(disk, mark, *name, &mut reader).map_err(unread)?.is_some();
         disk.close(file);
-        if has_record || was_synced || opening == Opening::Foreign || reach > unsynced_bytes {
+        if has_record || was_synced || opening == Opening::Foreign || has_synced_beyond {
             break;
         }
         warn!("Delete empty tail log file to recover from corruption file: {}", path.display());
@@ -153,15 +151,19 @@ impl<D: Disk> Replay<'_, D> {
             Opening::Missing | Opening::Foreign => None,
         };
         let clean = reader.is_clean_end(self.disk).map_err(unread)?;
-        let furthest = match clean {
-            true => None,
-            false => reader.furthest(self.disk).map_err(unread)?,
+        let found = SegmentEnd {
+            end: reader.position(),
+            last,
+            clean,
+            is_javas_end: reader.is_javas_end(),
+            has_synced_beyond: !clean
+                && reader.has_record_beyond(self.disk, self.unsynced_bytes).map_err(unread)?,
+            synced,
+            next,
         };
-        let end = reader.position();
-        let found = SegmentEnd { end, last, clean, furthest, synced, next };
         let judged = match opening {
             Opening::Missing => Verdict::Damage,
-            _ => verdict(&found, self.unsynced_bytes),
+            _ => verdict(&found),
         };
         match judged {
             // Beside the log thread nothing can be torn.

@@ -19,6 +19,8 @@ mod epochs;
 mod fault;
 #[cfg(test)]
 mod hanging_tests;
+#[cfg(test)]
+mod hole_tests;
 mod image_cursor;
 mod java;
 mod listing;
@@ -50,6 +52,7 @@ mod sync_crash_tests;
 mod tests;
 mod threads;
 mod truncate;
+mod unreadable;
 mod window;
 
 pub use chores::Chores;

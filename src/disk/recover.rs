@@ -13,7 +13,6 @@ use crate::history::{
 };
 use crate::proto::Entry;
 use crate::state::{NodeStat, State, StateLoader};
-use crate::zab::Continuity;
 
 use super::dirs::Dirs;
 use super::epochs::EpochFiles;
@@ -24,6 +23,7 @@ use super::replay::Replay;
 use super::settings::StorageSettings;
 use super::snapshot_file::{looks_valid, read_snapshot, sync_file};
 use super::truncate::remove_if_there;
+use super::unreadable::Unreadable;
 use super::{Disk, OpenMode, prepare, read_small};
 
 /// What the disk holds.
@@ -139,8 +139,8 @@ struct Chosen {
     zxid: Zxid,
     state: State,
     trailers: SnapshotTrailers,
-    /// Later ones that were whole once and cannot be read any more.
-    broken: Vec<Zxid>,
+    /// Later ones.
+    unreadable: Unreadable,
 }
 
 impl Chosen {
@@ -161,14 +161,15 @@ fn choose_snapshot<D: Disk>(
     settings: &StorageSettings,
 ) -> Result<Option<Chosen>, Fatal> {
     let unread = |e: io::Error| fatal("read", &dirs.snapshots, &e);
-    let mut broken = Vec::new();
+    let mut unreadable = Unreadable::default();
     for (zxid, form, name) in list_snapshots(disk, dirs).map_err(unread)? {
         let path = dirs.snapshots.join(&name);
         if !looks_valid(disk, &path, form).map_err(unread)? {
             info!("Invalid snapshot {}", path.display());
+            unreadable.cut_short.push(zxid);
             continue;
         }
-        if broken.len() == SNAPSHOTS_TRIED {
+        if unreadable.broken.len() == SNAPSHOTS_TRIED {
             break;
         }
         info!("Reading snapshot {}", path.display());
@@ -176,15 +177,15 @@ fn choose_snapshot<D: Disk>(
             Ok((state, trailers)) => {
                 let synced = sync_file(disk, &path).and_then(|()| disk.sync_dir(&dirs.snapshots));
                 synced.map_err(|e| unsynced("sync", &path, &e))?;
-                return Ok(Some(Chosen { zxid, state, trailers, broken }));
+                return Ok(Some(Chosen { zxid, state, trailers, unreadable }));
             }
             Err(reason) => {
                 warn!("problem reading snap file {}: {reason}", path.display());
-                broken.push(zxid);
+                unreadable.broken.push(zxid);
             }
         }
     }
-    if !broken.is_empty() {
+    if !unreadable.broken.is_empty() {
         let text = format!("Not able to find valid snapshots in {}", dirs.snapshots.display());
         return Err(Fatal::LogDamaged(text));
     }
@@ -243,7 +244,7 @@ fn behind_snapshot<D: Disk>(
     chosen: Chosen,
 ) -> Result<Recovered, Fatal> {
     let (snapshot_zxid, replay_until) = (chosen.zxid, chosen.replay_until());
-    let (digest, broken) = (chosen.trailers.digest, chosen.broken);
+    let (digest, unreadable) = (chosen.trailers.digest, chosen.unreadable);
     let mut replay = Replay::new(chosen.state, settings, replay_until, digest);
     replay.compare_snapshot();
     let (mut behind, mut before, mut is_lost) = (Behind::default(), snapshot_zxid, false);
@@ -252,15 +253,13 @@ fn behind_snapshot<D: Disk>(
         read_logs(disk, dirs, manner, unsynced, snapshot_zxid, &mut |entry: Entry, bytes| {
             let zxid = entry.header.zxid;
             behind.count(1, bytes);
-            // Numbers that are left out are no hole, unless it is a snapshot that went over it.
-            let is_next = Continuity::of(before, zxid) == Continuity::Next;
-            is_lost |= !is_next && broken.iter().any(|broken| before < *broken && *broken < zxid);
+            is_lost |= unreadable.may_bridge(before, zxid);
             before = zxid;
             replay.take(entry);
             Ok(())
         })?;
     let last_logged = last.map_or(snapshot_zxid, |last| last.max(snapshot_zxid));
-    is_lost |= broken.iter().any(|broken| *broken > last_logged);
+    is_lost |= unreadable.reaches_beyond(last_logged);
     if is_lost {
         warn!(
             "What the log has does not lead to all that a snapshot held which cannot be read: \
@@ -312,7 +311,8 @@ fn without_snapshot<D: Disk>(
     warn!("{words}This should only be allowed during upgrading.");
     let state = State::new(&settings.state);
     let trailers = SnapshotTrailers { digest: None, last_processed: Some(Zxid::ZERO) };
-    let chosen = Chosen { zxid: Zxid::ZERO, state, trailers, broken: Vec::new() };
+    let unreadable = Unreadable::default();
+    let chosen = Chosen { zxid: Zxid::ZERO, state, trailers, unreadable };
     let recovered = behind_snapshot(disk, settings, dirs, manner, chosen)?;
     Ok(Recovered { wants_snapshot: true, ..recovered })
 }

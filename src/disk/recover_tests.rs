@@ -11,6 +11,9 @@ use super::*;
 
 const JAVA_EMPTY: &[u8] = include_bytes!("../history/golden/3.9.5-snapshot.0");
 const JAVA_LOG: &[u8] = include_bytes!("../history/golden/3.9.5-log.1");
+/// Written with `zookeeper.closeSessionTxn.enabled=false`: a session with /e and /f and one without
+/// anything are closed, and another makes /after.
+const JAVA_PATHLESS_LOG: &[u8] = include_bytes!("../history/golden/3.9.5-log.pathless");
 const JAVA_SNAPSHOT: &[u8] = include_bytes!("../history/golden/3.9.5-snapshot.e");
 const OLDER_LOG: &[u8] = include_bytes!("../history/golden/3.8.0-log.1");
 const OLDER_SNAPSHOT: &[u8] = include_bytes!("../history/golden/3.6.3-snapshot.e");
@@ -70,6 +73,17 @@ fn javas_log_over_javas_empty_snapshot_ends_in_the_digest_that_java_computed() {
     let read = recover(&mut disk.clone(), &held).unwrap();
     assert_eq!((read.tail.len(), read.state.last_zxid()), (5, Zxid(9)));
     assert_eq!(read.tail.first().map(|e| e.header.zxid), Some(Zxid(0xa)));
+}
+
+#[test]
+fn javas_closing_sessions_without_their_paths_take_what_the_session_owns() {
+    let disk = disk_with(&[(0, JAVA_EMPTY)], &[(1, JAVA_PATHLESS_LOG)]);
+    let read = recovered(&disk).unwrap();
+    assert_eq!((read.last_logged, read.mismatches), (Zxid(8), 0));
+    assert_eq!(
+        ["/e", "/f", "/after"].map(|path| read.state.find(path).is_some()),
+        [false, false, true]
+    );
 }
 
 #[test]

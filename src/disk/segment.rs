@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::history::{
-    FRAME_BYTES, FRAME_HEAD_BYTES, Frame, LOG_HEADER_BYTES, frame, frame_length, is_log_header,
+    BadFrame, FRAME_BYTES, FRAME_HEAD_BYTES, Frame, LOG_HEADER_BYTES, frame, frame_length,
+    is_log_header,
 };
 
 use super::{Disk, FileId};
@@ -33,6 +34,8 @@ pub struct SegmentReader {
     window_at: u64,
     window_bytes: usize,
     at: u64,
+    /// What ended the unbroken run, if it was neither padding nor the end of the file.
+    bad: Option<BadFrame>,
 }
 
 impl SegmentReader {
@@ -48,7 +51,8 @@ impl SegmentReader {
         window_bytes: usize,
     ) -> io::Result<SegmentReader> {
         let bytes = disk.len(file)?;
-        Ok(SegmentReader { file, bytes, window: Vec::new(), window_at: at, window_bytes, at })
+        let (window, window_at) = (Vec::new(), at);
+        Ok(SegmentReader { file, bytes, window, window_at, window_bytes, at, bad: None })
     }
 
     pub fn opening<D: Disk>(&mut self, disk: &mut D) -> io::Result<Opening> {
@@ -69,6 +73,12 @@ impl SegmentReader {
         self.at
     }
 
+    /// Whether Java takes the end of the unbroken run for the end of the file. At a length or a
+    /// checksum that cannot be right it refuses to start.
+    pub fn is_javas_end(&self) -> bool {
+        matches!(self.bad, None | Some(BadFrame::EndByte))
+    }
+
     /// The next record of the unbroken run; `None` at its end.
     pub fn next_record<D: Disk>(&mut self, disk: &mut D) -> io::Result<Option<(&[u8], Place)>> {
         let mut wanted = FRAME_HEAD_BYTES;
@@ -87,7 +97,11 @@ impl SegmentReader {
                     continue;
                 }
                 Frame::Record { entry, checksum, .. } => (entry.len(), checksum),
-                Frame::Short { .. } | Frame::Padding | Frame::Bad(_) => return Ok(None),
+                Frame::Bad(bad) => {
+                    self.bad = Some(bad);
+                    return Ok(None);
+                }
+                Frame::Short { .. } | Frame::Padding => return Ok(None),
             };
             let start = self.at;
             self.at += (FRAME_BYTES + length) as u64;
@@ -126,41 +140,42 @@ impl SegmentReader {
         Ok(true)
     }
 
-    /// Where the last whole record behind the end of the unbroken run ends.
-    pub fn furthest<D: Disk>(&mut self, disk: &mut D) -> io::Result<Option<u64>> {
-        let mut furthest = None;
+    /// Whether a whole record ends further behind the unbroken run than `bound`: one was there
+    /// that is known to have been synced, so all before it was. What ends within the bound is not
+    /// looked into, whatever a client has put there.
+    pub fn has_record_beyond<D: Disk>(&mut self, disk: &mut D, bound: u64) -> io::Result<bool> {
+        let bound = self.at.saturating_add(bound);
         let mut budget = SEARCH_BYTES;
         let mut at = self.at;
         let mut window = vec![0; WINDOW_BYTES];
         while at + (FRAME_HEAD_BYTES as u64) < self.bytes {
             let read = disk.read_at(self.file, at, &mut window)?;
             let Some(last) = read.checked_sub(FRAME_HEAD_BYTES) else { break };
-            let mut step = last as u64 + 1;
             let mut from = 0;
             while from <= last {
                 let head = window[from..].first_chunk::<FRAME_HEAD_BYTES>();
                 let room = self.bytes - at - from as u64;
                 if let Some(whole) = head.and_then(|head| frame_length(head, room)) {
                     let start = at + from as u64;
-                    if self.ends_there(disk, start + whole as u64)? {
+                    let end = start + whole as u64;
+                    if end > bound && self.ends_there(disk, end)? {
                         let Some(left) = budget.checked_sub(whole) else {
-                            // It cannot be told in reasonable time what this is.
-                            return Ok(Some(u64::MAX));
+                            // It cannot be told in reasonable time what this is; a torn tail
+                            // has nothing but zeros there.
+                            return Ok(true);
                         };
                         budget = left;
                         if self.is_record(disk, start, whole)? {
-                            furthest = Some(start + whole as u64);
-                            step = (from + whole) as u64;
-                            break;
+                            return Ok(true);
                         }
                     }
                 }
                 let zeros = window.get(from..from + ZERO_STEP).is_some_and(is_zero);
                 from += if zeros { ZERO_STEP - FRAME_HEAD_BYTES } else { 1 };
             }
-            at += step;
+            at += last as u64 + 1;
         }
-        Ok(furthest)
+        Ok(false)
     }
 
     /// Whether a record may end at `end`.

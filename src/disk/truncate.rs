@@ -10,13 +10,13 @@ use std::path::Path;
 
 use crate::base::{Fatal, Zxid};
 use crate::history::{Compression, LOG_HEADER_BYTES, log_name, record_zxid};
-use crate::zab::Continuity;
 
 use super::dirs::Dirs;
 use super::listing::{list_logs, list_snapshots, logs_from};
 use super::log_writer::fatal;
 use super::segment::{Opening, SegmentReader};
-use super::snapshot_file::is_whole;
+use super::snapshot_file::{is_whole, looks_valid};
+use super::unreadable::Unreadable;
 use super::{Disk, OpenMode};
 
 /// What came of a truncation.
@@ -51,33 +51,44 @@ type Keeps<'a> = &'a mut dyn FnMut(Zxid, Zxid) -> bool;
 pub fn truncate<D: Disk>(disk: &mut D, dirs: &Dirs, zxid: Zxid) -> Result<Cut, Fatal> {
     let io = |e: io::Error| fatal("truncate the log in", &dirs.logs, &e);
     let snapshots = list_snapshots(disk, dirs).map_err(io)?;
-    let mut broken = Vec::new();
-    let base = snapshots.iter().filter(|(at, _, _)| *at <= zxid).find(|(at, form, name)| {
-        let is_whole = is_whole(disk, &dirs.snapshots.join(name), *form);
-        if !is_whole {
-            broken.push(*at);
-        }
-        is_whole
-    });
-    let Some((base, _, _)) = base else { return Ok(Cut::Refused) };
+    let (base, unreadable) = find_base(disk, dirs, &snapshots, zxid);
+    let Some(base) = base else { return Ok(Cut::Refused) };
     let logs = list_logs(disk, dirs).map_err(io)?;
     let mut is_led_up_to = true;
-    let end = find_end(disk, dirs, &logs, *base, &mut |last, at| {
+    let end = find_end(disk, dirs, &logs, base, &mut |last, at| {
         let stays = at <= zxid;
-        if stays && Continuity::of(last, at) != Continuity::Next {
-            // Numbers that are left out are no hole, unless a snapshot lay there.
-            is_led_up_to &= !broken.iter().any(|broken| last < *broken && *broken < at);
-        }
+        is_led_up_to &= !(stays && unreadable.may_bridge(last, at));
         stays
     })
     .map_err(io)?;
     let is_there = end.last == zxid || zxid.counter() == 0;
-    if !is_there || !is_led_up_to || broken.iter().any(|broken| *broken > end.last) {
+    if !is_there || !is_led_up_to || unreadable.reaches_beyond(end.last) {
         return Ok(Cut::Refused);
     }
     cut_log(disk, dirs, &logs, end.cut.as_ref()).map_err(io)?;
     remove_snapshots(disk, dirs, &snapshots, zxid).map_err(io)?;
     Ok(Cut::Done { last: end.last })
+}
+
+/// The newest snapshot up to `zxid` that can be read, and those behind it that cannot.
+fn find_base<D: Disk>(
+    disk: &mut D,
+    dirs: &Dirs,
+    snapshots: &[(Zxid, Compression, String)],
+    zxid: Zxid,
+) -> (Option<Zxid>, Unreadable) {
+    let mut unreadable = Unreadable::default();
+    for (at, form, name) in snapshots.iter().filter(|(at, _, _)| *at <= zxid) {
+        let path = dirs.snapshots.join(name);
+        if looks_valid(disk, &path, *form).is_ok_and(|is_valid| !is_valid) {
+            unreadable.cut_short.push(*at);
+        } else if is_whole(disk, &path, *form) {
+            return (Some(*at), unreadable);
+        } else {
+            unreadable.broken.push(*at);
+        }
+    }
+    (None, unreadable)
 }
 
 /// Removes what lies above `zxid`, a snapshot's or the log's, but for the records that are the

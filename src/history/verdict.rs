@@ -15,8 +15,10 @@ pub struct SegmentEnd {
     pub last: Option<Zxid>,
     /// Nothing but zeros, or nothing at all, follows.
     pub clean: bool,
-    /// Where the last whole record behind the break ends, if there is one.
-    pub furthest: Option<u64>,
+    /// Java reads on in the next file when it comes to such bytes.
+    pub is_javas_end: bool,
+    /// A whole record ends further behind the break than un-synced bytes can lie.
+    pub has_synced_beyond: bool,
     /// The offset of this file up to which it is known to have been synced.
     pub synced: Option<u64>,
     /// The zxid in the next log file's name.
@@ -34,8 +36,7 @@ pub enum Verdict {
     Damage,
 }
 
-/// Judges an end, `bound` being the un-synced bytes a writer may have had.
-pub fn verdict(found: &SegmentEnd, bound: u64) -> Verdict {
+pub fn verdict(found: &SegmentEnd) -> Verdict {
     if found.synced.is_some_and(|synced| found.end < synced) {
         return Verdict::Damage;
     }
@@ -43,30 +44,32 @@ pub fn verdict(found: &SegmentEnd, bound: u64) -> Verdict {
         return Verdict::Whole;
     }
     let Some(next) = found.next else {
-        let reach = found.furthest.unwrap_or(found.end);
-        let torn = reach.saturating_sub(found.end) <= bound;
-        return if torn { Verdict::Torn } else { Verdict::Damage };
+        return if found.has_synced_beyond { Verdict::Damage } else { Verdict::Torn };
     };
     // We sync a file before its successor gets its name, Java does not: only a server that
-    // dropped the tail gives its zxids, or a later epoch's, to the next file.
+    // dropped the tail gives its zxids to the next file.
     let Some(last) = found.last else { return Verdict::Damage };
-    let goes_on = last.0.checked_add(1) == Some(next.0);
-    let later_epoch = next.epoch() > last.epoch() && found.synced.is_none();
-    if goes_on || later_epoch { Verdict::PassedOver } else { Verdict::Damage }
+    if last.0.checked_add(1) == Some(next.0) {
+        return Verdict::PassedOver;
+    }
+    // A later epoch's name tells nothing of what the one before it had: the break itself must be
+    // such as a crash of Java leaves, and Java starts again over.
+    let may_be_torn = found.synced.is_none() && found.is_javas_end && !found.has_synced_beyond;
+    let is_passed = next.epoch() > last.epoch() && may_be_torn;
+    if is_passed { Verdict::PassedOver } else { Verdict::Damage }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BOUND: u64 = 1000;
-
     fn broken() -> SegmentEnd {
         SegmentEnd {
             end: 5000,
             last: Some(Zxid::new(3, 40)),
             clean: false,
-            furthest: None,
+            is_javas_end: true,
+            has_synced_beyond: false,
             synced: None,
             next: None,
         }
@@ -75,14 +78,14 @@ mod tests {
     fn judged(change: impl FnOnce(&mut SegmentEnd)) -> Verdict {
         let mut end = broken();
         change(&mut end);
-        verdict(&end, BOUND)
+        verdict(&end)
     }
 
     #[test]
     fn the_last_files_tail_is_torn_when_all_that_is_valid_ends_within_the_bound() {
         assert_eq!(judged(|_| ()), Verdict::Torn);
-        assert_eq!(judged(|e| e.furthest = Some(6000)), Verdict::Torn);
-        assert_eq!(judged(|e| e.furthest = Some(6001)), Verdict::Damage);
+        assert_eq!(judged(|e| e.is_javas_end = false), Verdict::Torn);
+        assert_eq!(judged(|e| e.has_synced_beyond = true), Verdict::Damage);
         assert_eq!(judged(|e| e.clean = true), Verdict::Whole);
     }
 
@@ -101,11 +104,24 @@ mod tests {
     fn a_break_that_the_next_file_goes_on_past_is_damage() {
         assert_eq!(judged(|e| e.next = Some(Zxid::new(3, 42))), Verdict::Damage);
         assert_eq!(judged(|e| e.next = Some(Zxid::new(3, 41))), Verdict::PassedOver);
-        assert_eq!(judged(|e| e.next = Some(Zxid::new(4, 1))), Verdict::PassedOver);
-        let marked = |e: &mut SegmentEnd| {
-            e.next = Some(Zxid::new(4, 1));
-            e.synced = Some(100);
+        let whatever_lies_there = |e: &mut SegmentEnd| {
+            e.next = Some(Zxid::new(3, 41));
+            (e.has_synced_beyond, e.is_javas_end) = (true, false);
         };
-        assert_eq!(judged(marked), Verdict::Damage);
+        assert_eq!(judged(whatever_lies_there), Verdict::PassedOver);
+    }
+
+    #[test]
+    fn before_a_later_epoch_only_what_a_crash_of_java_leaves_is_passed_over() {
+        let judged = |change: fn(&mut SegmentEnd)| {
+            judged(|e| {
+                e.next = Some(Zxid::new(4, 1));
+                change(e);
+            })
+        };
+        assert_eq!(judged(|_| ()), Verdict::PassedOver);
+        assert_eq!(judged(|e| e.synced = Some(100)), Verdict::Damage);
+        assert_eq!(judged(|e| e.has_synced_beyond = true), Verdict::Damage);
+        assert_eq!(judged(|e| e.is_javas_end = false), Verdict::Damage);
     }
 }

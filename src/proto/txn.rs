@@ -60,7 +60,8 @@ pub enum Txn {
     CreateSession {
         timeout_ms: i32,
     },
-    /// The ephemerals to delete; `None` in logs of before 3.6: whatever the session owns.
+    /// The ephemerals to delete; `None` in logs of before 3.6, and where an Apache is told to leave
+    /// them out: whatever the session owns.
     CloseSession {
         paths: Option<Arc<PathList>>,
     },
@@ -164,7 +165,7 @@ impl Txn {
     pub fn read(kind: i32, r: &mut Reader<'_>) -> Result<Txn, DecodeError> {
         Ok(match kind {
             kind::CREATE_SESSION => Txn::CreateSession { timeout_ms: r.i32()? },
-            kind::CLOSE_SESSION if r.is_empty() => Txn::CloseSession { paths: None },
+            kind::CLOSE_SESSION if is_pathless(r.rest()) => Txn::CloseSession { paths: None },
             kind::CLOSE_SESSION => Txn::CloseSession { paths: Some(Arc::new(PathList::read(r)?)) },
             kind::CREATE => Txn::Create(CreateTxn::read(CreateKind::Create, r)?),
             kind::CREATE2 => Txn::Create(CreateTxn::read(CreateKind::Create2, r)?),
@@ -243,12 +244,24 @@ impl Entry {
         let kind = r.i32()?;
         let txn = Txn::read(kind, r)?;
         let digest = match r.rest().len() {
-            0..12 => None,
+            0..DIGEST_BYTES => None,
             _ => Some(TxnDigest { version: r.i32()?, tree: r.i64()? as u64 }),
         };
         Ok(Entry { header: TxnHeader { session, cxid, zxid, time }, txn, digest })
     }
 }
+
+/// Whether what stands behind the header of a closeSession is no list: nothing, or a digest alone,
+/// as Apache writes it with `zookeeper.closeSessionTxn.enabled=false`. A list of so many bytes as a
+/// digest has names one path of four bytes: two cannot be in it, for no path is empty. So the first
+/// number, a count or the digest's version, tells them apart: Apache has none before version 2.
+fn is_pathless(rest: &[u8]) -> bool {
+    let version = || rest.first_chunk().copied().map(i32::from_be_bytes);
+    rest.is_empty() || rest.len() == DIGEST_BYTES && version() >= Some(DIGEST_VERSION)
+}
+
+/// A digest's version and the tree's sum.
+const DIGEST_BYTES: usize = 12;
 
 fn read_path(r: &mut Reader<'_>) -> Result<String, DecodeError> {
     Ok(r.string()?.ok_or(DecodeError::Null)?.into_owned())
@@ -280,4 +293,31 @@ fn read_parts(r: &mut Reader<'_>) -> Result<Vec<SubTxn>, DecodeError> {
         Txn::read(kind, &mut Reader::new(body))
     };
     Ok(r.vector(8, part)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_kept(paths: Option<&[&str]>, digest: Option<TxnDigest>) -> bool {
+        let (session, zxid, time) = (SessionId(5), Zxid(9), WallMillis(1));
+        let header = TxnHeader { session, cxid: 2, zxid, time };
+        let paths = paths.map(|paths| Arc::new(paths.iter().collect()));
+        let entry = Entry { header, txn: Txn::CloseSession { paths }, digest };
+        let mut bytes = Vec::new();
+        Entry::write(&entry.header, &entry.txn, entry.digest, &mut bytes);
+        Entry::read(&bytes) == Ok(entry)
+    }
+
+    #[test]
+    fn a_closing_session_with_and_without_its_paths_and_digest_is_told_apart() {
+        let digest = |tree| Some(TxnDigest { version: DIGEST_VERSION, tree });
+        // The first has the high word of a path of four bytes.
+        for digest in [None, digest(4 << 32 | 0x2f61_6263), digest(0), digest(u64::MAX)] {
+            assert!(is_kept(None, digest), "{digest:?}");
+            for paths in [&[][..], &["/abc"], &["/a", "/b"], &["/a"], &["/a", "/b", "/c"]] {
+                assert!(is_kept(Some(paths), digest), "{paths:?} {digest:?}");
+            }
+        }
+    }
 }
