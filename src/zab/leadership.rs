@@ -24,8 +24,9 @@ pub use upkeep::LearnerView;
 
 use super::acks::AckTable;
 use super::discovery::{Ahead, Discovery, Summary};
-use super::feed::{Outgoing, View, Wish};
+use super::feed::{LearnerKind, Outgoing, View, Wish};
 use super::feeding::{Feeding, Ground};
+use super::learner::Learner;
 use super::ring::{Recent, Ring};
 use super::sync::{LogSync, Probed};
 
@@ -425,6 +426,19 @@ impl Leadership {
     /// The last txn that counts as committed toward learners: all of what was recovered does.
     pub fn committed(&self) -> Zxid {
         self.reign.as_ref().map_or(self.ours.last_zxid, |reign| reign.committed(self.ours))
+    }
+
+    /// Whether a learner was told that it is up to date.
+    pub fn is_up_to_date(&self, link: ConnId) -> bool {
+        self.feeding.is_up_to_date(link)
+    }
+
+    /// Whether it is a voter's link.
+    pub fn is_voters(&self, link: ConnId) -> bool {
+        let known = self.feeding.get(link).and_then(Learner::known);
+        known.is_some_and(|known| {
+            known.kind == LearnerKind::Follower && self.quorums.is_voter(known.server)
+        })
     }
 
     fn is_voter(&self, server: ServerId) -> bool {

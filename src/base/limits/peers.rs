@@ -34,9 +34,14 @@ pub const ELECTION_FINALIZE_MS: u64 = 200;
 /// `jute.maxbuffer` and `jute.maxbuffer.extrasize` add up to another bound.
 pub const QUORUM_DATA_BYTES: usize = 2 * JUTE_MAX_BUFFER;
 
-/// The same before a peer has said who it is, which takes 20: nobody else may make a server hold
-/// more.
+/// The same before a learner was told that it is up to date: who it is takes 20, and nobody else
+/// may make a server hold more.
 pub const QUORUM_GREETING_BYTES: usize = 1024;
+
+/// Bytes of learners' packets that are not whole, of all links together. Past it the largest holder
+/// that does not vote goes. Whole packets are some hundred bytes, so even a thousand observers that
+/// forward at once are far below.
+pub const LEARNERS_HELD_BYTES: usize = 256 * 1024 * 1024;
 
 /// Bytes of the ids in one quorum packet. Java bounds each string and not their number; a client
 /// adds one with every frame of auth, so this is sixteen frames of nothing else.

@@ -178,6 +178,9 @@ impl Node {
         bytes: &[u8],
         out: &mut Effects,
     ) {
+        if self.is_up_to_date(link) {
+            splitter.widen(PacketBytes::default());
+        }
         let mut input = bytes;
         loop {
             match splitter.next(&mut input) {
@@ -192,12 +195,12 @@ impl Node {
             if !matches!(member.uses.get(&link), Some(Use::Learner(_))) {
                 return;
             }
-            // It has said who it is, and was not sent away.
-            splitter.widen(PacketBytes::default());
         }
         let Some(member) = self.member.as_deref_mut() else { return };
         if let Some(Use::Learner(lent)) = member.uses.get_mut(&link) {
+            member.held.set(link, splitter.held());
             *lent = Some(splitter);
+            self.bound_held(out);
         }
     }
 

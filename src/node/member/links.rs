@@ -229,6 +229,7 @@ impl Node {
 
     fn on_peer_closed(&mut self, link: ConnId, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
+        member.held.forget(link);
         match member.uses.remove(&link) {
             Some(Use::Election(_)) => {
                 self.with_mesh(|mesh, now, out| mesh.handle_closed(now, link, out));
@@ -289,5 +290,6 @@ impl Member {
     /// The link is used for nothing any more.
     pub(super) fn drop_use(&mut self, link: ConnId) {
         self.uses.remove(&link);
+        self.held.forget(link);
     }
 }

@@ -6,6 +6,7 @@
 
 mod changes;
 mod feeding;
+mod held;
 mod images;
 mod leader;
 mod leading;
@@ -43,6 +44,7 @@ use super::Node;
 use super::seam::{Effect, Effects, PeerPort};
 use super::storage_wait::StorageWait;
 use super::upkeep::Reaper;
+use held::Held;
 use leader::Leader;
 use leading::has_no_zxid;
 use learner::Learner;
@@ -80,6 +82,7 @@ pub(super) struct Member {
     meant: VecDeque<MeshOutput>,
     told: VecDeque<ElectionOutput>,
     uses: BTreeMap<ConnId, Use>,
+    held: Held,
     dials: BTreeMap<u64, DialFor>,
     last_dial: u64,
     /// Which image each learner is sent.
@@ -255,6 +258,9 @@ impl Member {
         self.locals.sessions.check_invariants();
         self.tail.check();
         assert!(self.meant.is_empty() && self.told.is_empty(), "what was wanted is done");
+        self.held.check();
+        let is_learner = |link| matches!(self.uses.get(&link), Some(Use::Learner(_)));
+        assert!(self.held.links().all(is_learner), "what is held is forgotten with its link");
         match &self.role {
             Role::Leading(leader) => leader.leadership.check(),
             Role::Learning(learner) => {
@@ -433,7 +439,7 @@ impl Node {
                 matches!(used, Use::Election(_) | Use::Early { port: PeerPort::Quorum, .. })
             };
             if !member.uses.get(&link).is_some_and(is_kept) {
-                member.uses.remove(&link);
+                member.drop_use(link);
                 out.push(Effect::Close { conn: link, after_flush: false });
             }
         }
