@@ -27,6 +27,12 @@ pub const ELECTION_REDIAL_MS: u64 = 20;
 /// between would make it give up the link it is making. As long as Java's first pause.
 pub const ELECTION_DIAL_BACK_MS: u64 = 200;
 
+/// How long what was said on an election link may go unacknowledged before the link is given up
+/// and dialled anew. A net that drops packets for a while and heals would otherwise bring the votes
+/// with TCP's next try, up to two minutes later. Four or five tries within a data centre; the
+/// kernel of a server that stands still acknowledges for it.
+pub const ELECTION_UNACKNOWLEDGED_MS: u32 = 6000;
+
 /// How long a vote that has its quorum waits for a better one, as Java.
 pub const ELECTION_FINALIZE_MS: u64 = 200;
 

@@ -10,7 +10,7 @@ use crate::zab::{
     LearnerTurn, Left, Reads, Ready, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
 };
 
-use super::super::seam::{Effect, Effects};
+use super::super::seam::{Effect, Effects, PeerPort};
 use super::super::{Node, Origin};
 use super::learner::Learner;
 use super::links::DialFor;
@@ -189,7 +189,8 @@ impl Node {
             return;
         };
         let dial = member.next_dial(DialFor::Leader(address));
-        out.push(Effect::Dial { dial, addresses: vec![place], within_ms });
+        let (addresses, port) = (vec![place], PeerPort::Quorum);
+        out.push(Effect::Dial { dial, addresses, port, within_ms });
     }
 
     /// The dial of this address, or the link that came of it.

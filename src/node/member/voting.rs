@@ -6,7 +6,7 @@ use crate::peering::PeerState;
 use crate::zab;
 
 use super::super::Node;
-use super::super::seam::{Effect, Effects};
+use super::super::seam::{Effect, Effects, PeerPort};
 use super::Role;
 use super::links::DialFor;
 
@@ -53,7 +53,7 @@ impl Node {
             MeshOutput::Dial { dial, addresses, .. } => {
                 let within_ms = member.settings.dial_ms;
                 let dial = member.next_dial(DialFor::Mesh(dial));
-                out.push(Effect::Dial { dial, addresses, within_ms });
+                out.push(Effect::Dial { dial, addresses, port: PeerPort::Election, within_ms });
             }
             MeshOutput::DropDial { dial } => {
                 let dropped = DialFor::Mesh(dial);
