@@ -137,7 +137,8 @@ pub const LEADER_UNCOMMITTED_BYTES: usize = 32 * 1024 * 1024;
 /// share of it, so only many at once come close.
 pub const LEADER_FORWARDED_BYTES: usize = 128 * 1024 * 1024;
 
-/// Links to the quorum port that wait to see whether this server will lead. The oldest makes room.
+/// Links to the quorum port that wait to see whether this server will lead, and as many to the port
+/// for observers. The oldest makes room.
 pub const QUORUM_EARLY_LINKS: usize = 64;
 
 /// Bytes that one of them may have said: who it is.

@@ -131,3 +131,22 @@ fn the_largest_that_does_not_vote_goes_where_all_hold_too_much() {
     alone.says(1, &request[90_000..99_000]);
     assert_eq!((alone.held().all(), alone.is_closed(1)), (99_000, false), "it votes");
 }
+
+#[test]
+fn the_oldest_of_those_who_came_early_makes_room_at_its_port() {
+    let mut alone = Alone::among(3, |_, _| {});
+    alone.settle(&[]);
+    let from = "127.0.0.1:9".parse().expect("an address");
+    let mut comes = |index, port| {
+        alone.now.mono = alone.now.mono.plus_ms(1);
+        alone.turn(&[Event::Peer(PeerEvent::Accepted { link: link(index), port, from })]);
+        alone.closed.clone()
+    };
+    let most = crate::base::limits::QUORUM_EARLY_LINKS as u32;
+    assert_eq!(comes(1000, PeerPort::Observers), []);
+    for index in (1..=most).rev() {
+        assert_eq!(comes(index, PeerPort::Quorum), [], "there is room");
+    }
+    assert_eq!(comes(0, PeerPort::Quorum), [link(most)], "whoever came first");
+    assert_eq!(comes(most + 1, PeerPort::Quorum), [link(most), link(most - 1)]);
+}
