@@ -227,7 +227,7 @@ pub enum Parting {
     NewerConfiguration(i64),
     /// No server accepts such an epoch.
     Epoch(i64),
-    /// It does not vote and has more than we have.
+    /// It cannot be elected and has more than we have.
     Ahead(Ahead),
     /// The same server has come over another link.
     Replaced,
@@ -254,7 +254,7 @@ pub enum Ended {
     QuorumLost {
         synced: BTreeSet<ServerId>,
     },
-    /// A voter has a better history: let it lead.
+    /// A voter that may lead has a better history: let it.
     VoterAhead {
         server: ServerId,
         ahead: Ahead,
@@ -443,6 +443,11 @@ impl Leadership {
 
     fn is_voter(&self, server: ServerId) -> bool {
         self.quorums.current.is_voter(server)
+    }
+
+    /// Whether it can be elected: who weighs nothing never is.
+    fn may_lead(&self, server: ServerId) -> bool {
+        self.is_voter(server) && self.quorums.current.weight(server) > 0
     }
 
     /// What must hold between any two inputs.
