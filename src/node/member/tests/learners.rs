@@ -150,3 +150,21 @@ fn the_oldest_of_those_who_came_early_makes_room_at_its_port() {
     assert_eq!(comes(0, PeerPort::Quorum), [link(most)], "whoever came first");
     assert_eq!(comes(most + 1, PeerPort::Quorum), [link(most), link(most - 1)]);
 }
+
+/// The chore thread may take its time to let go of it, and says when it has.
+#[test]
+fn a_snapshot_that_was_given_up_is_waited_for_asleep() {
+    let mut alone = Alone::leading();
+    alone.node.snapshots.demand();
+    alone.turn(&[]);
+    alone.turn(&[]);
+    assert!(alone.node.snapshots.is_busy());
+    // It stood still for too long to lead.
+    alone.now.mono = alone.now.mono.plus_ms(60_000);
+    alone.turn(&[]);
+    alone.turn(&[]);
+    assert_eq!(alone.node.mode(), NodeMode::Looking);
+    assert!(alone.node.snapshots.is_busy() && !alone.node.wants_turn(), "nothing else brings it");
+    alone.turn(&[Event::Storage(crate::history::StorageEvent::SnapshotAbandoned)]);
+    alone.lead();
+}
