@@ -146,6 +146,9 @@ impl Node {
                 if let ToLeader::Ack(zxid) = packet {
                     self.note_ack(zxid);
                 }
+                if let ToLeader::AckEpoch { .. } = packet {
+                    self.with_election(|election, _, _| election.note_led());
+                }
                 self.send_to_leader(&packet, out);
             }
             LearnerOutput::AnswerPing { zxid, .. } => self.answer_leader_ping(zxid, out),

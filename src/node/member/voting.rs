@@ -3,7 +3,7 @@
 use crate::base::{Instant, Zxid};
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput, Outcome, Standing};
 use crate::peering::PeerState;
-use crate::zab;
+use crate::zab::{self, LearnerEnd};
 
 use super::super::Node;
 use super::super::seam::{Effect, Effects, PeerPort};
@@ -93,6 +93,9 @@ impl Node {
             ElectionOutput::Reopened => self.give_role_back(out),
             ElectionOutput::VoterLooks(server) => {
                 self.tell_leader(zab::Input::Looking { server }, out);
+            }
+            ElectionOutput::LeaderLooks => {
+                self.with_learner::<()>(out, |_, _| Err(LearnerEnd::LeaderLooks));
             }
             ElectionOutput::NewerConfig { text, .. } => self.on_newer_config(&text, out),
         }
