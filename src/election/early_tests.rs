@@ -1,11 +1,11 @@
 //! Decisions that wait for nobody, one by one.
 
-use crate::peering::PeerState;
+use crate::peering::{PeerState, Vote};
 
 use super::fast_tests::{Bench, decided, told, vote};
 use super::*;
 
-use ElectionOutput::Reopened;
+use ElectionOutput::{LeaderLooks, Reopened};
 use PeerState::{Following, Leading, Looking};
 
 #[test]
@@ -187,4 +187,63 @@ fn who_was_settled_and_looks_again_is_waited_for() {
     bench.hear(3, Looking, vote(3, 0x500, 0, 4));
     assert_eq!(decided(&bench.hear(2, Looking, agreed)), None);
     assert!(decided(&bench.wait(200)).is_some());
+}
+
+/// Server 1 of three follows 2, by the votes of this round that it has heard.
+fn follows(heard: &[i64]) -> Bench {
+    let mut bench = Bench::voter(1, 3, 0x500, 4);
+    for from in heard {
+        bench.hear(*from, Looking, vote(2, 0x500, 6, 4));
+    }
+    assert_eq!(decided(&bench.wait(200)).map(|outcome| outcome.role), Some(Following));
+    bench
+}
+
+#[test]
+fn a_leader_that_looks_again_before_it_leads_is_lost() {
+    for round in [1, 7] {
+        for is_connected in [false, true] {
+            let mut bench = follows(&[2]);
+            if is_connected {
+                bench.confirm();
+            }
+            let worse = vote(2, 0x400, round, 4);
+            assert!(!bench.hear(3, Looking, worse).contains(&LeaderLooks), "it is not the leader");
+            assert_eq!(bench.hear(2, Looking, worse), [LeaderLooks], "{round} {is_connected}");
+            bench.election.stand_down(&mut bench.out);
+            bench.election.start(bench.now, bench.election.standing, &mut bench.out);
+            assert_eq!(bench.election.round(), 7);
+        }
+    }
+}
+
+#[test]
+fn what_the_leader_has_said_before_it_was_elected_is_nothing_new() {
+    let is_lost = |bench: &mut Bench, round| {
+        bench.hear(2, Looking, vote(2, 0x500, round, 4)).contains(&LeaderLooks)
+    };
+    // Its vote has come through another, and what it said itself may still be on its way.
+    let mut bench = follows(&[3]);
+    bench.confirm();
+    assert!(!is_lost(&mut bench, 1) && is_lost(&mut bench, 7));
+    // It looks until it can be connected to.
+    let mut bench = follows(&[2]);
+    bench.confirm();
+    assert!(!is_lost(&mut bench, 6));
+    // From its epoch on its link tells.
+    bench.election.note_led();
+    assert!(!is_lost(&mut bench, 1) && !is_lost(&mut bench, 7));
+}
+
+#[test]
+fn a_leader_that_was_joined_by_its_word_is_lost_by_its_word() {
+    let had = vote(3, 0x500, 1, 4);
+    let mut bench = Bench::voter(1, 3, 0x500, 4);
+    bench.hear(2, Following, Vote { election_epoch: 9, ..had });
+    assert!(decided(&bench.hear(3, Leading, had)).is_some());
+    assert_eq!(bench.hear(3, Looking, vote(3, 0x500, 1, 4)), [LeaderLooks]);
+    // The same in the next election, once it has said that it leads.
+    bench.election.stand_down(&mut bench.out);
+    let out = bench.hear(3, Looking, vote(3, 0x500, 1, 4));
+    assert!(!out.contains(&LeaderLooks), "nobody is followed");
 }

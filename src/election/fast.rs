@@ -75,6 +75,9 @@ pub enum ElectionOutput {
     },
     /// A voter looks for a leader while this server leads (`leader.maxTimeToWaitForEpoch`).
     VoterLooks(ServerId),
+    /// The leader to follow looks for one itself: it will not lead by this vote. The role is to be
+    /// given up.
+    LeaderLooks,
 }
 
 /// What the machine awaits.
@@ -105,6 +108,8 @@ pub struct Election {
     /// The last vote that became final.
     pub(super) settled: Vote,
     pub(super) phase: Phase,
+    /// Who is followed has shown that it leads: from there on its link tells.
+    pub(super) is_led: bool,
     /// Votes of this round.
     pub(super) ballots: Ballots,
     /// Votes of settled servers, whatever their round.
@@ -141,6 +146,7 @@ impl Election {
             proposal: settled,
             settled,
             phase: Phase::Start,
+            is_led: false,
             ballots: Ballots::default(),
             established: Ballots::default(),
             late: BTreeSet::new(),
@@ -198,6 +204,11 @@ impl Election {
                 out.push(ElectionOutput::Tell { to, notification: word.clone() });
             }
         }
+    }
+
+    /// Who is followed has told its epoch: it leads.
+    pub fn note_led(&mut self) {
+        self.is_led = true;
     }
 
     /// The epoch this server has come to since: what a late server hears must be what it will
@@ -399,6 +410,7 @@ impl Election {
             panic!("a vote is final after it had its quorum, not in {:?}", self.phase);
         };
         self.settled = self.proposal;
+        self.is_led = false;
         let role = self.role_under(self.proposal.leader);
         self.phase = Phase::Confirmation { role, pause_ms };
         self.announce(Outcome { role, vote: self.settled, supporters, joined: false }, out);
@@ -424,6 +436,7 @@ impl Election {
     ) {
         let pause_ms = self.settings.min_interval_ms;
         self.settled = vote;
+        self.is_led = false;
         self.proposal = vote;
         let role = self.role_under(vote.leader);
         // Who finds himself elected still has to open his door; who follows has a leader that says

@@ -47,6 +47,9 @@ impl Election {
             Phase::Confirmation { role, pause_ms } => {
                 self.on_word_before_role(now, from, heard, (role, pause_ms), out);
             }
+            Phase::Settled { .. } if self.leader_looks(from, heard) => {
+                out.push(ElectionOutput::LeaderLooks);
+            }
             Phase::Settled { .. } => self.answer(now, from, heard, out),
         }
     }
@@ -267,6 +270,7 @@ impl Election {
             return;
         }
         let vote = heard.vote;
+        let leader_looks = self.leader_looks(from, heard);
         if heard.state == PeerState::Looking {
             // It looks in another round than the one it voted in: if this opens again, its vote of
             // then is nobody's.
@@ -278,9 +282,34 @@ impl Election {
         if is_open && self.is_better_than_settled(&vote) {
             self.reopen(now, pause_ms, out);
             self.on_word(now, from, heard, out);
+        } else if leader_looks {
+            out.push(ElectionOutput::LeaderLooks);
         } else {
             self.answer(now, from, heard, out);
         }
+    }
+
+    /// Whether who is to be followed says that it looks for a leader, and cannot have said so
+    /// before it was elected: it has started again, or gone on. Its door may be open though it will
+    /// not lead, and who waits there would keep it from ever being elected.
+    ///
+    /// Words of one server come in their order, and its rounds rise while it lives. So a later
+    /// round than the vote's is news. An earlier one is where it has voted in this round already;
+    /// where others have brought its vote it may be on its way since before that. Behind its own
+    /// word that it leads any is. A designated leader was elected in no round.
+    fn leader_looks(&self, from: ServerId, heard: &Notification) -> bool {
+        let is_leaders = from == self.settled.leader && heard.state == PeerState::Looking;
+        let is_followed = self.state() == PeerState::Following && !self.is_led;
+        let (elected, round) = (self.settled.election_epoch, heard.vote.election_epoch);
+        if !is_leaders || !is_followed || elected < 0 {
+            return false;
+        }
+        let led = |ballots: &Ballots| ballots.says_it_leads(from);
+        let has_voted = self.round == elected && self.ballots.of(from).is_some();
+        led(&self.ballots)
+            || led(&self.established)
+            || round > elected
+            || (round < elected && has_voted)
     }
 
     fn is_better_than_settled(&self, vote: &Vote) -> bool {

@@ -159,6 +159,8 @@ pub enum Effect {
     Dial {
         dial: u64,
         addresses: Vec<HostPort>,
+        /// Which of the peer's ports that is.
+        port: PeerPort,
         within_ms: u64,
     },
     /// Its outcome is of no interest any more and is not told.

@@ -157,7 +157,7 @@ impl Node {
             || self.has_watches_to_sweep
             || self.state.has_buried()
             || self.reaper.is_looking() && self.next_reap().is_some() && self.is_serving()
-            || self.member.as_ref().is_some_and(|member| member.wants_turn(&self.storage_wait))
+            || self.member.as_ref().is_some_and(|member| member.wants_turn(self.may_settle()))
     }
 
     /// Another write may go on its way.

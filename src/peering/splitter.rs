@@ -18,7 +18,7 @@ pub struct PacketBytes {
 }
 
 impl PacketBytes {
-    /// Before a peer has said who it is.
+    /// Before a peer was let in.
     pub const GREETING: PacketBytes = PacketBytes { data: QUORUM_GREETING_BYTES, ids: 0 };
 
     /// What Java's reader takes by `jute.maxbuffer` and `jute.maxbuffer.extrasize`, and no less than

@@ -8,6 +8,7 @@ use crate::base::{ConnId, Instant};
 use crate::node::{CloseReason, Effect, Effects};
 
 use super::links::{Input, Life, Link};
+use super::peers::Sought;
 use super::sends::{Sent, backlog_news, flush};
 use super::{Ended, Reactor, Storage};
 
@@ -44,8 +45,8 @@ impl Reactor {
                 Effect::Storage(command) => storage.send(command),
                 Effect::Chore(command) => storage.send_chore(command),
                 Effect::Kerberos(ask) => storage.ask_kerberos(ask),
-                Effect::Dial { dial, addresses, within_ms } => {
-                    self.dial(dial, &addresses, within_ms, now);
+                Effect::Dial { dial, addresses, port, within_ms } => {
+                    self.dial(dial, Sought { addresses: &addresses, port, within_ms }, now);
                 }
                 Effect::DropDial { dial } => self.drop_dial(dial),
                 Effect::Move(places) => self.move_to(&places, now),

@@ -423,6 +423,11 @@ impl Feeding {
         is_overdue.then_some(Parting::AckOverdue)
     }
 
+    /// Whether it was told so.
+    pub fn is_up_to_date(&self, link: ConnId) -> bool {
+        self.get(link).and_then(Learner::feed).is_some_and(Feed::is_up_to_date)
+    }
+
     pub fn get(&self, link: ConnId) -> Option<&Learner> {
         self.learners.get(&link)
     }

@@ -24,8 +24,9 @@ pub use upkeep::LearnerView;
 
 use super::acks::AckTable;
 use super::discovery::{Ahead, Discovery, Summary};
-use super::feed::{Outgoing, View, Wish};
+use super::feed::{LearnerKind, Outgoing, View, Wish};
 use super::feeding::{Feeding, Ground};
+use super::learner::Learner;
 use super::ring::{Recent, Ring};
 use super::sync::{LogSync, Probed};
 
@@ -237,7 +238,7 @@ pub enum Parting {
     NewerConfiguration(i64),
     /// No server accepts such an epoch.
     Epoch(i64),
-    /// It does not vote and has more than we have.
+    /// It cannot be elected and has more than we have.
     Ahead(Ahead),
     /// The same server has come over another link.
     Replaced,
@@ -264,7 +265,7 @@ pub enum Ended {
     QuorumLost {
         synced: BTreeSet<ServerId>,
     },
-    /// A voter has a better history: let it lead.
+    /// A voter that may lead has a better history: let it.
     VoterAhead {
         server: ServerId,
         ahead: Ahead,
@@ -438,8 +439,26 @@ impl Leadership {
         self.reign.as_ref().map_or(self.ours.last_zxid, |reign| reign.committed(self.ours))
     }
 
+    /// Whether a learner was told that it is up to date.
+    pub fn is_up_to_date(&self, link: ConnId) -> bool {
+        self.feeding.is_up_to_date(link)
+    }
+
+    /// Whether it is a voter's link.
+    pub fn is_voters(&self, link: ConnId) -> bool {
+        let known = self.feeding.get(link).and_then(Learner::known);
+        known.is_some_and(|known| {
+            known.kind == LearnerKind::Follower && self.quorums.is_voter(known.server)
+        })
+    }
+
     fn is_voter(&self, server: ServerId) -> bool {
         self.quorums.current.is_voter(server)
+    }
+
+    /// Whether it can be elected: who weighs nothing never is.
+    fn may_lead(&self, server: ServerId) -> bool {
+        self.is_voter(server) && self.quorums.current.weight(server) > 0
     }
 
     /// What must hold between any two inputs.

@@ -14,6 +14,8 @@ pub enum LearnerEnd {
     NotReached,
     /// The link is gone.
     LinkLost,
+    /// The leader says on the election port that it looks for one itself.
+    LeaderLooks,
     /// Nothing came from the leader for too long.
     Silent {
         limit_ms: u64,
@@ -123,6 +125,7 @@ impl fmt::Display for LearnerEnd {
         match self {
             NotReached => f.write_str("the leader cannot be reached"),
             LinkLost => f.write_str("the leader's link is gone"),
+            LeaderLooks => f.write_str("the leader looks for a leader itself"),
             Silent { limit_ms } => write!(f, "nothing came from the leader for {limit_ms} ms"),
             Stalled { ms } => write!(f, "this server stood still for {ms} ms"),
             DiskHangs { ms } => write!(f, "the log disk has not answered for {ms} ms"),

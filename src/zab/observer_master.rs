@@ -137,6 +137,11 @@ impl ObserverMaster {
         self.half_due
     }
 
+    /// Whether an observer was told that it is up to date.
+    pub fn is_up_to_date(&self, link: ConnId) -> bool {
+        self.feeding.is_up_to_date(link)
+    }
+
     pub fn observers<'a>(&'a self, ring: &'a Ring) -> impl Iterator<Item = LearnerView> + 'a {
         self.feeding.views(ring, NO_TICK, |_| false)
     }

@@ -418,7 +418,9 @@ impl Wiring {
                 self.leave_leader();
                 self.shared.note(|view| view.reopened += 1);
             }
-            ElectionOutput::NewerConfig { .. } | ElectionOutput::VoterLooks(_) => {}
+            ElectionOutput::NewerConfig { .. }
+            | ElectionOutput::VoterLooks(_)
+            | ElectionOutput::LeaderLooks => {}
         }
     }
 

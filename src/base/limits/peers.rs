@@ -27,6 +27,12 @@ pub const ELECTION_REDIAL_MS: u64 = 20;
 /// between would make it give up the link it is making. As long as Java's first pause.
 pub const ELECTION_DIAL_BACK_MS: u64 = 200;
 
+/// How long what was said on an election link may go unacknowledged before the link is given up
+/// and dialled anew. A net that drops packets for a while and heals would otherwise bring the votes
+/// with TCP's next try, up to two minutes later. Four or five tries within a data centre; the
+/// kernel of a server that stands still acknowledges for it.
+pub const ELECTION_UNACKNOWLEDGED_MS: u32 = 6000;
+
 /// How long a vote that has its quorum waits for a better one, as Java.
 pub const ELECTION_FINALIZE_MS: u64 = 200;
 
@@ -34,9 +40,14 @@ pub const ELECTION_FINALIZE_MS: u64 = 200;
 /// `jute.maxbuffer` and `jute.maxbuffer.extrasize` add up to another bound.
 pub const QUORUM_DATA_BYTES: usize = 2 * JUTE_MAX_BUFFER;
 
-/// The same before a peer has said who it is, which takes 20: nobody else may make a server hold
-/// more.
+/// The same before a learner was told that it is up to date: who it is takes 20, and nobody else
+/// may make a server hold more.
 pub const QUORUM_GREETING_BYTES: usize = 1024;
+
+/// Bytes of learners' packets that are not whole, of all links together. Past it the largest holder
+/// that does not vote goes. Whole packets are some hundred bytes, so even a thousand observers that
+/// forward at once are far below.
+pub const LEARNERS_HELD_BYTES: usize = 256 * 1024 * 1024;
 
 /// Bytes of the ids in one quorum packet. Java bounds each string and not their number; a client
 /// adds one with every frame of auth, so this is sixteen frames of nothing else.
@@ -126,7 +137,8 @@ pub const LEADER_UNCOMMITTED_BYTES: usize = 32 * 1024 * 1024;
 /// share of it, so only many at once come close.
 pub const LEADER_FORWARDED_BYTES: usize = 128 * 1024 * 1024;
 
-/// Links to the quorum port that wait to see whether this server will lead. The oldest makes room.
+/// Links to the quorum port that wait to see whether this server will lead, and as many to the port
+/// for observers. The oldest makes room.
 pub const QUORUM_EARLY_LINKS: usize = 64;
 
 /// Bytes that one of them may have said: who it is.

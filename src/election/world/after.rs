@@ -49,7 +49,7 @@ impl World {
         matches!(self.machines[index].role, Role::Leading { .. })
     }
 
-    fn stand_down(&mut self, index: usize) {
+    pub(super) fn stand_down(&mut self, index: usize) {
         self.give(index, Input::StandDown);
         let until = self.now.plus_ms(self.rng.below(30));
         self.machines[index].role = Role::Gap { until };

@@ -245,6 +245,11 @@ impl World {
                     assert!(is_open, "{role:?} was opened again");
                     self.machines[index].role = Role::Looking;
                 }
+                Action::LeaderLooks => {
+                    let role = &self.machines[index].role;
+                    assert!(matches!(role, Role::Joining { .. }), "{role:?} had its leader");
+                    self.stand_down(index);
+                }
             }
         }
         if let Some(due) = self.machines[index].server.next_timeout() {

@@ -32,6 +32,7 @@ pub enum Action {
     Net(MeshOutput),
     Decided(Outcome),
     Reopened,
+    LeaderLooks,
     /// A vote this server has told somebody, or itself.
     Voted(Vote),
 }
@@ -90,7 +91,11 @@ impl Ours {
                 self.election.handle_timeout(now, &mut votes);
             }
             Input::Look(standing) => self.election.start(now, standing, &mut votes),
-            Input::Confirm => self.election.confirm(&mut votes),
+            Input::Confirm => {
+                self.election.confirm(&mut votes);
+                // Nobody is let in here before the leader leads.
+                self.election.note_led();
+            }
             Input::StandDown => self.election.stand_down(&mut votes),
             Input::CorrectEpoch(epoch) => self.election.correct_epoch(epoch, &mut votes),
         }
@@ -119,6 +124,7 @@ impl Ours {
                     }
                     ElectionOutput::Decided(outcome) => actions.push(Action::Decided(outcome)),
                     ElectionOutput::Reopened => actions.push(Action::Reopened),
+                    ElectionOutput::LeaderLooks => actions.push(Action::LeaderLooks),
                     ElectionOutput::NewerConfig { .. } | ElectionOutput::VoterLooks(_) => {}
                 }
             }

@@ -18,6 +18,41 @@ impl Node {
         }
     }
 
+    /// Whether a learner was told that it is up to date. Until then it has little to say, and
+    /// anybody can come as far as that: requests, which may be large, come behind it.
+    pub(super) fn is_up_to_date(&self, link: ConnId) -> bool {
+        match self.member.as_deref().map(|member| &member.role) {
+            Some(Role::Leading(leader)) => leader.leadership.is_up_to_date(link),
+            Some(Role::Learning(learner)) => {
+                let observers = learner.observers.as_deref();
+                observers.is_some_and(|observers| observers.master.is_up_to_date(link))
+            }
+            _ => false,
+        }
+    }
+
+    /// Closes links while all of them hold too much of packets that are not whole. Who votes is
+    /// needed.
+    pub(super) fn bound_held(&mut self, out: &mut Effects) {
+        loop {
+            let Some(member) = self.member.as_deref() else { return };
+            let all = member.held.all();
+            if all <= member.held.most {
+                return;
+            }
+            let may_go = |link| match &member.role {
+                Role::Leading(leader) => !leader.leadership.is_voters(link),
+                _ => true,
+            };
+            let Some((link, bytes)) = member.held.largest(may_go) else { return };
+            log::warn!(
+                "Closing a learner's link: unfinished packets of all learners take {all} bytes, \
+                 and this one's {bytes} are the most of those who do not vote"
+            );
+            self.turn_away(link, out);
+        }
+    }
+
     /// What both of them want done.
     pub(super) fn on_feeding_output(&mut self, output: Output, out: &mut Effects) {
         match output {

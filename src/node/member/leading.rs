@@ -181,6 +181,11 @@ impl Node {
         bytes: &[u8],
         out: &mut Effects,
     ) {
+        if self.is_up_to_date(link)
+            && let Some(member) = self.member.as_deref()
+        {
+            splitter.widen(member.settings.packet_bytes);
+        }
         let mut input = bytes;
         loop {
             match splitter.next(&mut input) {
@@ -195,12 +200,12 @@ impl Node {
             if !matches!(member.uses.get(&link), Some(Use::Learner(_))) {
                 return;
             }
-            // It has said who it is, and was not sent away.
-            splitter.widen(member.settings.packet_bytes);
         }
         let Some(member) = self.member.as_deref_mut() else { return };
         if let Some(Use::Learner(lent)) = member.uses.get_mut(&link) {
+            member.held.set(link, splitter.held());
             *lent = Some(splitter);
+            self.bound_held(out);
         }
     }
 

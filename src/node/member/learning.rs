@@ -10,7 +10,7 @@ use crate::zab::{
     LearnerTurn, Reads, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
 };
 
-use super::super::seam::{Effect, Effects};
+use super::super::seam::{Effect, Effects, PeerPort};
 use super::super::{Node, Origin};
 use super::learner::Learner;
 use super::links::DialFor;
@@ -146,6 +146,9 @@ impl Node {
                 if let ToLeader::Ack(zxid) = packet {
                     self.note_ack(zxid);
                 }
+                if let ToLeader::AckEpoch { .. } = packet {
+                    self.with_election(|election, _, _| election.note_led());
+                }
                 self.send_to_leader(&packet, out);
             }
             LearnerOutput::AnswerPing { zxid, .. } => self.answer_leader_ping(zxid, out),
@@ -189,7 +192,8 @@ impl Node {
             return;
         };
         let dial = member.next_dial(DialFor::Leader(address));
-        out.push(Effect::Dial { dial, addresses: vec![place], within_ms });
+        let (addresses, port) = (vec![place], PeerPort::Quorum);
+        out.push(Effect::Dial { dial, addresses, port, within_ms });
     }
 
     /// The dial of this address, or the link that came of it.

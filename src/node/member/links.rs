@@ -1,6 +1,6 @@
 //! Peers' links: what each is for, and the bytes that come over it.
 
-use crate::base::{ConnId, limits};
+use crate::base::{ConnId, Instant, limits};
 use crate::election::DialFailure;
 use crate::peering::{ElectionReader, Heard, Initial, Notification, PacketBytes, Splitter};
 use crate::zab;
@@ -16,6 +16,7 @@ pub(super) enum Use {
     /// is not read; what it said before that is kept.
     Early {
         port: PeerPort,
+        since: Instant,
         said: Vec<u8>,
     },
     Learner(Option<Box<Splitter>>),
@@ -83,13 +84,21 @@ impl Node {
     }
 
     fn let_wait(&mut self, link: ConnId, port: PeerPort, out: &mut Effects) {
+        let since = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
-        let is_early = |used: &Use| matches!(used, Use::Early { .. });
-        let early = member.uses.iter().filter(|(_, used)| is_early(used));
-        if early.count() >= limits::QUORUM_EARLY_LINKS {
-            return out.push(Effect::Close { conn: link, after_flush: false });
+        let early = |(link, used): (&ConnId, &Use)| match used {
+            Use::Early { port: other, since, .. } if *other == port => Some((*since, *link)),
+            _ => None,
+        };
+        let early: Vec<_> = member.uses.iter().filter_map(early).collect();
+        // They are not read, so that those who have gone are among them.
+        if early.len() >= limits::QUORUM_EARLY_LINKS
+            && let Some((_, oldest)) = early.into_iter().min()
+        {
+            member.drop_use(oldest);
+            out.push(Effect::Close { conn: oldest, after_flush: false });
         }
-        member.uses.insert(link, Use::Early { port, said: Vec::new() });
+        member.uses.insert(link, Use::Early { port, since, said: Vec::new() });
         out.push(Effect::Pause { conn: link });
     }
 
@@ -229,6 +238,7 @@ impl Node {
 
     fn on_peer_closed(&mut self, link: ConnId, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
+        member.held.forget(link);
         match member.uses.remove(&link) {
             Some(Use::Election(_)) => {
                 self.with_mesh(|mesh, now, out| mesh.handle_closed(now, link, out));
@@ -289,5 +299,6 @@ impl Member {
     /// The link is used for nothing any more.
     pub(super) fn drop_use(&mut self, link: ConnId) {
         self.uses.remove(&link);
+        self.held.forget(link);
     }
 }

@@ -6,6 +6,7 @@
 
 mod changes;
 mod feeding;
+mod held;
 mod images;
 mod leader;
 mod leading;
@@ -45,8 +46,8 @@ use crate::zab::{Ensemble, Leading, Progress, Ring, Stock, Tail};
 
 use super::Node;
 use super::seam::{Effect, Effects, PeerPort};
-use super::storage_wait::StorageWait;
 use super::upkeep::Reaper;
+use held::Held;
 use leader::Leader;
 use leading::has_no_zxid;
 use learner::Learner;
@@ -84,6 +85,7 @@ pub(super) struct Member {
     meant: VecDeque<MeshOutput>,
     told: VecDeque<ElectionOutput>,
     uses: BTreeMap<ConnId, Use>,
+    held: Held,
     dials: BTreeMap<u64, DialFor>,
     last_dial: u64,
     /// Which image each learner is sent.
@@ -224,9 +226,9 @@ impl Member {
     }
 
     /// What was done in this turn does not end it.
-    pub fn wants_turn(&self, storage: &StorageWait) -> bool {
+    pub fn wants_turn(&self, may_settle: bool) -> bool {
         match &self.role {
-            Role::Settling { .. } => storage.is_idle() && !self.gave_up_image,
+            Role::Settling { .. } => may_settle,
             Role::Learning(learner) => learner.has_more || learner.could_read_on(),
             Role::Leading(leader) => leader.has_more,
             Role::AwaitRebuilt | Role::Resting { .. } | Role::Looking(_) => false,
@@ -271,6 +273,9 @@ impl Member {
         self.locals.sessions.check_invariants();
         self.tail.check();
         assert!(self.meant.is_empty() && self.told.is_empty(), "what was wanted is done");
+        self.held.check();
+        let is_learner = |link| matches!(self.uses.get(&link), Some(Use::Learner(_)));
+        assert!(self.held.links().all(is_learner), "what is held is forgotten with its link");
         match &self.role {
             Role::Leading(leader) => leader.leadership.check(),
             Role::Learning(learner) => {
@@ -353,13 +358,19 @@ impl Node {
         self.tell_stand();
     }
 
+    /// Whether nothing that a role has left to the disk is under way there. What ends it is told.
+    pub(super) fn may_settle(&self) -> bool {
+        let gave_up_image = self.member.as_ref().is_some_and(|member| member.gave_up_image);
+        let is_busy = !self.storage_wait.is_idle() || self.snapshots.is_busy();
+        !is_busy && !gave_up_image && self.is_serving()
+    }
+
     /// Goes on to the next election once nothing is under way on the disk any more.
     fn settle(&mut self, out: &mut Effects) {
-        let is_serving = self.is_serving();
+        let may_settle = self.may_settle();
         let Some(member) = self.member.as_deref_mut() else { return };
         let Role::Settling { rebuilds } = member.role else { return };
-        let is_busy = !self.storage_wait.is_idle() || self.snapshots.is_busy();
-        if is_busy || member.gave_up_image || !is_serving {
+        if !may_settle {
             return;
         }
         let designated = member.designated.take().filter(|leader| member.may_lead(*leader));
@@ -450,7 +461,7 @@ impl Node {
                 matches!(used, Use::Election(_) | Use::Early { port: PeerPort::Quorum, .. })
             };
             if !member.uses.get(&link).is_some_and(is_kept) {
-                member.uses.remove(&link);
+                member.drop_use(link);
                 out.push(Effect::Close { conn: link, after_flush: false });
             }
         }

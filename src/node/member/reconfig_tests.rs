@@ -100,6 +100,11 @@ impl Led {
 
     /// A voter says on its election link what it does, and whom it wants or has.
     fn votes(&mut self, from: i64, state: PeerState, leader: i64, config: &str) {
+        self.votes_in(1, from, state, leader, config);
+    }
+
+    /// The same in a round.
+    fn votes_in(&mut self, round: i64, from: i64, state: PeerState, leader: i64, config: &str) {
         let link = ConnId { index: u32::try_from(from).expect("small"), generation: 1 };
         let mut said = Vec::new();
         let mut events = Vec::new();
@@ -112,7 +117,7 @@ impl Led {
             initial.write(InitialForm::V1, &mut said);
         }
         let leader = ServerId(leader);
-        let vote = Vote { leader, zxid: Zxid::ZERO, election_epoch: 1, peer_epoch: 0 };
+        let vote = Vote { leader, zxid: Zxid::ZERO, election_epoch: round, peer_epoch: 0 };
         let config = Some(Bytes::copy_from_slice(config.as_bytes()));
         let notification = Notification { state, vote, version: 2, config, is_kin: false };
         notification.write_frame(&mut said);
@@ -263,4 +268,35 @@ fn who_looks_for_a_leader_takes_over_a_newer_configuration() {
     led.votes(3, PeerState::Following, 2, &newer);
     led.votes(2, PeerState::Leading, 2, &newer);
     led.comes_to("moved");
+}
+
+/// Its door is open again, and it waits for nobody to come through it: it has forgotten its vote.
+#[test]
+fn a_leader_that_has_started_again_before_it_led_is_not_waited_for() {
+    let mut led = Led::looking();
+    led.votes_in(5, 2, PeerState::Looking, 3, "version=0");
+    led.votes_in(5, 3, PeerState::Looking, 3, "version=0");
+    led.now.mono = led.now.mono.plus_ms(300);
+    led.turn(&[]);
+    led.comes_to("m3");
+    assert_eq!((led.stand().as_str(), led.elections()), ("following - discovery", 1));
+    led.votes_in(1, 2, PeerState::Looking, 2, "version=0");
+    assert_eq!(led.elections(), 1, "another may look");
+    led.votes_in(1, 3, PeerState::Looking, 3, "version=0");
+    assert_eq!((led.stand().as_str(), led.elections()), ("looking", 2));
+    assert!(led.closed.contains(&LEADER));
+}
+
+/// Once it has shown that it leads, its link tells when that is over.
+#[test]
+fn a_leader_that_has_told_its_epoch_is_left_with_its_link() {
+    let mut led = Led::looking();
+    led.votes_in(5, 2, PeerState::Looking, 3, "version=0");
+    led.votes_in(5, 3, PeerState::Looking, 3, "version=0");
+    led.now.mono = led.now.mono.plus_ms(300);
+    led.turn(&[]);
+    led.comes_to("m3");
+    led.says(PacketKind::LeaderInfo, EPOCH, Some(&0x10000_i32.to_be_bytes()));
+    led.votes_in(6, 3, PeerState::Looking, 3, "version=0");
+    assert_eq!(led.elections(), 1);
 }

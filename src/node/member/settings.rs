@@ -14,6 +14,7 @@ use crate::peering::{HostPort, InitialForm, PacketBytes};
 use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Ring, Tail};
 
 use super::super::Start;
+use super::held::Held;
 use super::locals::Locals;
 use super::masters::Masters;
 use super::measures::Stand;
@@ -155,6 +156,7 @@ impl Member {
             meant: meant.into(),
             told: Default::default(),
             uses: BTreeMap::new(),
+            held: Held::new(limits::LEARNERS_HELD_BYTES),
             dials: BTreeMap::new(),
             images: BTreeMap::new(),
             last_dial: 0,

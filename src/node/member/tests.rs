@@ -1,5 +1,6 @@
 //! One member that nobody answers, led by hand.
 
+mod learners;
 mod locals;
 mod read_only;
 

@@ -3,10 +3,10 @@
 use crate::base::{Instant, Zxid};
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput, Outcome, Standing};
 use crate::peering::PeerState;
-use crate::zab;
+use crate::zab::{self, LearnerEnd};
 
 use super::super::Node;
-use super::super::seam::{Effect, Effects};
+use super::super::seam::{Effect, Effects, PeerPort};
 use super::Role;
 use super::links::DialFor;
 
@@ -53,7 +53,7 @@ impl Node {
             MeshOutput::Dial { dial, addresses, .. } => {
                 let within_ms = member.settings.dial_ms;
                 let dial = member.next_dial(DialFor::Mesh(dial));
-                out.push(Effect::Dial { dial, addresses, within_ms });
+                out.push(Effect::Dial { dial, addresses, port: PeerPort::Election, within_ms });
             }
             MeshOutput::DropDial { dial } => {
                 let dropped = DialFor::Mesh(dial);
@@ -93,6 +93,9 @@ impl Node {
             ElectionOutput::Reopened => self.give_role_back(out),
             ElectionOutput::VoterLooks(server) => {
                 self.tell_leader(zab::Input::Looking { server }, out);
+            }
+            ElectionOutput::LeaderLooks => {
+                self.with_learner::<()>(out, |_, _| Err(LearnerEnd::LeaderLooks));
             }
             ElectionOutput::NewerConfig { text, .. } => self.on_newer_config(&text, out),
         }

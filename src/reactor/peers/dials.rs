@@ -12,6 +12,7 @@ use slab::Slab;
 use crate::base::Instant;
 use crate::base::limits::{DIAL_ADDRESSES, DIAL_RACE_MS, PEER_DIALS};
 use crate::election::DialFailure;
+use crate::node::PeerPort;
 use crate::peering::HostPort;
 
 use super::names::{Found, Names, literal};
@@ -29,10 +30,19 @@ pub struct Dials {
     first_token: usize,
 }
 
+/// Whom a dial reaches for, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'a> {
+    pub addresses: &'a [HostPort],
+    pub port: PeerPort,
+    pub within_ms: u64,
+}
+
 /// How a dial has ended.
 #[derive(Debug)]
 pub struct DialEnd {
     pub number: u64,
+    pub port: PeerPort,
     /// The socket that has answered, still registered as a try's.
     pub outcome: Result<(TcpStream, SocketAddr), DialFailure>,
 }
@@ -40,6 +50,7 @@ pub struct DialEnd {
 #[derive(Debug)]
 struct Dial {
     number: u64,
+    port: PeerPort,
     ends: Instant,
     /// What is not tried yet.
     places: VecDeque<Place>,
@@ -90,18 +101,11 @@ impl Dials {
     }
 
     /// Begins to reach for the addresses; `advance` says how it ends.
-    pub fn begin(
-        &mut self,
-        number: u64,
-        addresses: &[HostPort],
-        within_ms: u64,
-        now: Instant,
-        names: &mut Names,
-    ) {
+    pub fn begin(&mut self, number: u64, sought: Sought<'_>, now: Instant, names: &mut Names) {
         assert!(self.dials.iter().all(|dial| dial.number != number), "a dial's number is its own");
-        let mut dial = Dial::new(number, now, within_ms);
+        let mut dial = Dial::new(number, &sought, now);
         if self.dials.len() < PEER_DIALS {
-            for address in addresses.iter().take(DIAL_ADDRESSES) {
+            for address in sought.addresses.iter().take(DIAL_ADDRESSES) {
                 dial.add(address, now, names);
             }
         }
@@ -168,7 +172,7 @@ impl Dials {
         dials.retain(|dial| {
             let Some(failure) = dial.failure(now) else { return true };
             tries.retain(|_, attempt| attempt.number != dial.number);
-            ended.push(DialEnd { number: dial.number, outcome: Err(failure) });
+            ended.push(DialEnd { number: dial.number, port: dial.port, outcome: Err(failure) });
             false
         });
     }
@@ -194,17 +198,19 @@ impl Dials {
             self.dials[dial].on_failure(&error);
             return None;
         }
+        let port = self.dials[dial].port;
         // Who answers later has come too late.
         self.drop_dial(number);
-        Some(DialEnd { number, outcome: Ok((stream, address)) })
+        Some(DialEnd { number, port, outcome: Ok((stream, address)) })
     }
 }
 
 impl Dial {
-    fn new(number: u64, now: Instant, within_ms: u64) -> Dial {
+    fn new(number: u64, sought: &Sought<'_>, now: Instant) -> Dial {
         Dial {
             number,
-            ends: now.plus_ms(within_ms),
+            port: sought.port,
+            ends: now.plus_ms(sought.within_ms),
             places: VecDeque::new(),
             tried: Vec::new(),
             open: 0,
@@ -365,7 +371,8 @@ mod tests {
             (&[Errno::CONNRESET, refused], DialFailure::Unreached),
         ];
         for (errors, failure) in cases {
-            let mut dial = Dial::new(1, Instant(5), 1000);
+            let sought = Sought { addresses: &[], port: PeerPort::Election, within_ms: 1000 };
+            let mut dial = Dial::new(1, &sought, Instant(5));
             errors.iter().for_each(|errno| dial.on_failure(&os(*errno)));
             assert_eq!(dial.failure(Instant(5)), Some(failure), "{errors:?}");
         }

@@ -16,15 +16,16 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token, Waker};
+use rustix::net::sockopt;
 use socket2::SockRef;
 
 use crate::base::limits::{
-    PEER_ACCEPTS_PER_TURN, PEER_PORT_LINKS, PEER_TOLD_BYTES, PEERS_BACKLOG_BYTES,
+    ELECTION_UNACKNOWLEDGED_MS, PEER_ACCEPTS_PER_TURN, PEER_PORT_LINKS, PEER_TOLD_BYTES,
+    PEERS_BACKLOG_BYTES,
 };
 use crate::base::{Fatal, Instant};
 use crate::election::DialFailure;
 use crate::node::{CloseReason, PeerEvent, PeerPort, Places};
-use crate::peering::HostPort;
 
 use super::door::Knock;
 use super::intake::Outcome;
@@ -35,6 +36,7 @@ use super::perform::part;
 use super::sends::{Sent, flush};
 use super::{Ended, PEERS, Reactor};
 
+pub use dials::Sought;
 use dials::{DialEnd, Dials};
 use doors::Doors;
 pub use doors::PeerPorts;
@@ -117,9 +119,14 @@ impl Peers {
         self.names.look_up(host)
     }
 
-    fn set_options(&self, stream: &TcpStream) {
+    fn set_options(&self, stream: &TcpStream, port: PeerPort) {
         // A peer that has reset the link already fails here; reading it will tell.
         let _ = stream.set_nodelay(true);
+        // Not where a learner may leave its leader's bytes untaken: the kernel gives up such a link
+        // in the same time, and roles have their own limits.
+        if port == PeerPort::Election {
+            let _ = sockopt::set_tcp_user_timeout(stream, ELECTION_UNACKNOWLEDGED_MS);
+        }
         if self.keep_alive {
             let _ = SockRef::from(stream).set_keepalive(true);
         }
@@ -166,16 +173,10 @@ impl Reactor {
     }
 
     /// Reaches for a peer.
-    pub(super) fn dial(
-        &mut self,
-        number: u64,
-        addresses: &[HostPort],
-        within_ms: u64,
-        now: Instant,
-    ) {
+    pub(super) fn dial(&mut self, number: u64, sought: Sought<'_>, now: Instant) {
         let Peers { is_used, dials, names, .. } = &mut self.peers;
         *is_used = true;
-        dials.begin(number, addresses, within_ms, now, names);
+        dials.begin(number, sought, now, names);
         dials.reach_out(now, names, self.poll.registry());
     }
 
@@ -224,7 +225,7 @@ impl Reactor {
         let mut stream = stream;
         let token = Token(self.links.next_index());
         if self.poll.registry().register(&mut stream, token, LINK).is_ok() {
-            self.peers.set_options(&stream);
+            self.peers.set_options(&stream, port);
             let link = self.links.insert_peer(stream, from, Far::Came(port), now);
             self.peers.intake.tell(PeerEvent::Accepted { link, port, from });
         }
@@ -234,13 +235,13 @@ impl Reactor {
         let mut ended = Vec::new();
         let Peers { dials, names, .. } = &mut self.peers;
         dials.advance(now, names, self.poll.registry(), &mut ended);
-        for DialEnd { number, outcome } in ended {
+        for DialEnd { number, port, outcome } in ended {
             let outcome = outcome.and_then(|(mut stream, address)| {
                 let token = Token(self.links.next_index());
                 let registry = self.poll.registry();
                 let moved = registry.reregister(&mut stream, token, LINK);
                 moved.map_err(|_| DialFailure::Unreached)?;
-                self.peers.set_options(&stream);
+                self.peers.set_options(&stream, port);
                 Ok(self.links.insert_peer(stream, address, Far::Dialled, now))
             });
             self.peers.intake.tell(PeerEvent::Dialed { dial: number, outcome });
@@ -379,3 +380,28 @@ const LINK: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// Tokens of doors begin behind those of dials.
 const FIRST_DOOR: usize = 1 << 29;
+
+#[cfg(test)]
+mod option_tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A learner may take its time with its leader's bytes.
+    #[test]
+    fn only_links_between_voters_are_given_up_where_nothing_is_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peers = Peers::new(Arc::new(
+            Waker::new(mio::Poll::new().expect("a poll").registry(), Token(0)).expect("a waker"),
+        ));
+        let timeout_ms = |port| {
+            let address = listener.local_addr().expect("its address");
+            let stream = TcpStream::connect(address).expect("connecting");
+            peers.set_options(&stream, port);
+            sockopt::tcp_user_timeout(&stream).expect("an option")
+        };
+        assert_eq!(timeout_ms(PeerPort::Election), ELECTION_UNACKNOWLEDGED_MS);
+        assert_eq!(timeout_ms(PeerPort::Quorum), 0);
+        assert_eq!(timeout_ms(PeerPort::Observers), 0);
+    }
+}

@@ -113,7 +113,9 @@ impl Leadership {
 
     /// A voter has accepted a later epoch, of a leader that no quorum followed. It may not break
     /// that promise, and would stay outside for as long as this leadership lasts: the next one
-    /// outdoes it. From far off such a claim costs the link; who does not vote sees for itself.
+    /// outdoes it. From far off such a claim costs the link. Who does not vote sees for itself, and
+    /// so does who weighs nothing: no quorum needs it, and those who do not count shall not end
+    /// what serves the others.
     fn yield_to_promise(
         &mut self,
         turn: &mut Turn<'_>,
@@ -122,7 +124,7 @@ impl Leadership {
     ) -> Result<(), Parting> {
         let Some(reign) = &self.reign else { return Ok(()) };
         let epoch = i64::from(reign.begin.epoch());
-        if accepted <= epoch || !self.is_voter(server) {
+        if accepted <= epoch || !self.may_lead(server) {
             return Ok(());
         }
         if accepted > epoch + EPOCHS_YIELDED_TO {
@@ -208,8 +210,9 @@ impl Leadership {
         match self.discovery.on_ack_epoch(known.server, summary) {
             Ok(()) => self.feeding.set_stage(link, Stage::AwaitAgreement { known, peer }),
             // It would be followed by those who follow us: they elect it at once, instead of
-            // waiting with us for a quorum that may not come.
-            Err(ahead) if self.is_voter(known.server) => {
+            // waiting with us for a quorum that may not come. Nobody elects who weighs nothing: it
+            // would end every leadership that it comes to in time.
+            Err(ahead) if self.may_lead(known.server) => {
                 self.end(turn, Ended::VoterAhead { server: known.server, ahead });
             }
             Err(ahead) => return Err(Parting::Ahead(ahead)),

@@ -1,5 +1,6 @@
 use crate::base::limits::EPOCHS_YIELDED_TO;
 use crate::history::EpochFile;
+use crate::members::Grouping;
 use crate::peering::{LEARNER_PROTOCOL, LearnerInfo};
 
 use super::super::ring::Place;
@@ -224,6 +225,41 @@ fn a_voter_that_promised_a_later_epoch_ends_the_leadership() {
     assert_eq!(bench.said_to(9), ["LEADERINFO 7.0"], "it sees for itself");
     bench.join(3, 7);
     assert_eq!(bench.ended, None, "it has accepted ours");
+    bench.join(3, 8);
+    let why = Ended::VoterPromised { server: ServerId(3), accepted: 8, epoch: 7 };
+    assert_eq!(bench.ended, Some(why));
+}
+
+/// Five voters in one group, of which the last two weigh nothing.
+fn weighed() -> Start {
+    let mut start = start(&[1, 2, 3, 4, 5]);
+    let servers = (1..=5).map(ServerId);
+    let grouping = Grouping {
+        groups: servers.clone().map(|server| (server, 1)).collect(),
+        weights: servers.map(|server| (server, u32::from(server.0 <= 3))).collect(),
+    };
+    start.ensemble.current.grouping = Some(grouping);
+    start.ensemble.last_seen = start.ensemble.current.clone();
+    start
+}
+
+#[test]
+fn a_voter_that_weighs_nothing_ends_no_leadership() {
+    let mut bench = Bench::new(weighed());
+    bench.join(2, 6);
+    bench.join(4, 6);
+    bench.write_all();
+    bench.ack_epoch(4, Some(6), z(6, 4));
+    let ours = Summary { current_epoch: 6, last_zxid: z(6, 3) };
+    let theirs = Summary { current_epoch: 6, last_zxid: z(6, 4) };
+    assert_eq!(bench.closed, [(4, Parting::Ahead(Ahead { theirs, ours }))]);
+    assert_eq!(bench.ended, None, "it would be elected by nobody");
+    bench.ack_epoch(2, Some(6), z(6, 3));
+    bench.write_all();
+    bench.ack(2, z(7, 0));
+    assert_eq!(bench.established, Some(7));
+    bench.join(5, 8);
+    assert_eq!((bench.ended.clone(), bench.said_to(5)), (None, vec!["LEADERINFO 7.0".to_owned()]));
     bench.join(3, 8);
     let why = Ended::VoterPromised { server: ServerId(3), accepted: 8, epoch: 7 };
     assert_eq!(bench.ended, Some(why));

@@ -379,6 +379,10 @@ impl Member {
                     wires.history.count("elections opened again");
                     life.leave(wires);
                 }
+                Act::LeaderLooks => {
+                    wires.history.count("leaders that looked again");
+                    self.lose(plan, wires, life);
+                }
             }
         }
     }
@@ -438,16 +442,21 @@ impl Member {
                     life.voter.correct_epoch(now, epoch, &mut acts);
                     wires.history.count("roles established");
                 }
-                News::Lost => {
-                    wires.history.count("roles lost");
-                    life.leave(wires);
-                    life.voter.stand_down(now, &mut acts);
-                    let late_ns = self.drain.below(DRAIN_MS * 1_000_000);
-                    life.starts = Some(now.plus_ns(late_ns));
-                }
+                News::Lost => self.lose(plan, wires, life),
             }
             self.perform(plan, wires, life, acts);
         }
+    }
+
+    /// The role is over, and the next election begins when the disk is done with it.
+    fn lose(&mut self, plan: &Plan, wires: &mut Wires<'_>, life: &mut Life) {
+        wires.history.count("roles lost");
+        life.leave(wires);
+        let mut acts = Vec::new();
+        life.voter.stand_down(wires.now(), &mut acts);
+        let late_ns = self.drain.below(DRAIN_MS * 1_000_000);
+        life.starts = Some(wires.now().plus_ns(late_ns));
+        self.perform(plan, wires, life, acts);
     }
 
     fn settle(

@@ -20,16 +20,35 @@ pub const ELECTION_PORT: u16 = 3888;
 /// What a voter wants done, in this order, and what is to be known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
-    Dial { call: u64, addresses: Vec<HostPort> },
-    DropDial { call: u64 },
-    Write { link: ConnId, bytes: Vec<u8> },
-    Close { link: ConnId, after_flush: bool },
-    Heard { from: ServerId, notification: Notification },
-    Refused { server: ServerId, is_so: bool },
+    Dial {
+        call: u64,
+        addresses: Vec<HostPort>,
+    },
+    DropDial {
+        call: u64,
+    },
+    Write {
+        link: ConnId,
+        bytes: Vec<u8>,
+    },
+    Close {
+        link: ConnId,
+        after_flush: bool,
+    },
+    Heard {
+        from: ServerId,
+        notification: Notification,
+    },
+    Refused {
+        server: ServerId,
+        is_so: bool,
+    },
     Round(i64),
     Proposes(Vote),
     Decided(Outcome),
     Reopened,
+    /// The leader that was to be followed looks for one itself.
+    LeaderLooks,
 }
 
 pub trait Voter {
@@ -175,6 +194,7 @@ impl ZkdVoter {
             ElectionOutput::Restate(word) => self.mesh.restate(word),
             ElectionOutput::Decided(outcome) => acts.push(Act::Decided(outcome)),
             ElectionOutput::Reopened => acts.push(Act::Reopened),
+            ElectionOutput::LeaderLooks => acts.push(Act::LeaderLooks),
             ElectionOutput::NewerConfig { .. } => panic!("there is one configuration"),
             ElectionOutput::VoterLooks(_) => {}
         }
@@ -222,6 +242,7 @@ impl Voter for ZkdVoter {
 
     fn confirm(&mut self, now: Instant, acts: &mut Vec<Act>) {
         self.election.confirm(&mut self.elected);
+        self.election.note_led();
         self.settle(now, acts);
     }
 

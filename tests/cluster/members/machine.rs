@@ -250,7 +250,7 @@ impl Machine {
                 }
                 Effect::Pause { conn } => self.links.pause(*conn, true),
                 Effect::Resume { conn } => self.links.pause(*conn, false),
-                Effect::Dial { dial, addresses, within_ms } => {
+                Effect::Dial { dial, addresses, within_ms, .. } => {
                     self.links.dial(wires, *dial, addresses, *within_ms);
                 }
                 Effect::DropDial { dial } => self.links.drop_dial(wires, *dial),

@@ -232,7 +232,8 @@ fn what_becomes_of_a_dropped_dial_is_not_told_and_its_number_is_free() {
     let silence = Silence::new();
     for address in [silence.place.clone(), deserted(), place.clone()] {
         member.order(move |out: &mut Effects| {
-            out.push(Effect::Dial { dial: 1, addresses: vec![address], within_ms: LONG_MS });
+            let (addresses, port) = (vec![address], PeerPort::Election);
+            out.push(Effect::Dial { dial: 1, addresses, port, within_ms: LONG_MS });
             out.push(Effect::DropDial { dial: 1 });
         });
     }

@@ -179,7 +179,7 @@ impl Member {
 
     fn dial(&self, dial: u64, addresses: &[HostPort], within_ms: u64) {
         let addresses = addresses.to_vec();
-        self.push(Effect::Dial { dial, addresses, within_ms });
+        self.push(Effect::Dial { dial, addresses, port: PeerPort::Election, within_ms });
     }
 
     fn next(&self) -> Told {
