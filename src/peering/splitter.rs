@@ -21,8 +21,8 @@ impl PacketBytes {
     /// Before a peer was let in.
     pub const GREETING: PacketBytes = PacketBytes { data: QUORUM_GREETING_BYTES, ids: 0 };
 
-    /// What Java's reader takes by `jute.maxbuffer` and `jute.maxbuffer.extrasize`, and no less than
-    /// what this server proposes by the first alone.
+    /// What Java's reader takes by `jute.maxbuffer` and `jute.maxbuffer.extrasize`, and no less
+    /// than what this server proposes by the first alone.
     pub fn of_jute(max_buffer: usize, extra_size: usize) -> PacketBytes {
         let data = max_buffer.saturating_add(extra_size.max(max_buffer));
         PacketBytes { data: data.max(QUORUM_DATA_BYTES), ids: QUORUM_IDS_BYTES }

@@ -346,7 +346,7 @@ impl Learning {
         }
         if let Some(image) = &mut self.image {
             let zxid = image.zxid;
-            if self.is_marked {
+            if self.is_marked && self.cuts_above.is_some() {
                 // What shows that something is missing may go before all of it is back.
                 self.ledger.command(turn, |ticket| LearnerStorage::MarkLost { ticket });
             }

@@ -251,7 +251,7 @@ fn a_log_that_cannot_be_cut_is_marked_and_an_image_is_asked_for() {
     bench.image_of = zs(4, 1, 3);
     bench.feed(&Wire::new().snap(z(4, 3)).new_leader(5).bytes);
     bench.settle();
-    let expected = ["install", "cut above", "clear", "current"];
+    let expected = ["mark", "install", "cut above", "clear", "current"];
     assert_eq!(command_kinds(&bench), expected, "epoch 5 was accepted before");
     assert!(!bench.disk().is_lost);
     assert_eq!(bench.disk().history(), zs(4, 1, 3));
