@@ -124,6 +124,8 @@ def quorum(stage):
         if end.is_over():
             raise AssertionError(f"{left} serves without a quorum")
         time.sleep(0.02)
+    # What was answered before may not be counted yet.
+    time.sleep(1)
     counts = stage.history.acknowledged()
     time.sleep(1)
     if stage.history.acknowledged() != counts:
