@@ -23,9 +23,12 @@ use crate::voter::{Setup, View, Voter};
 struct Witness {
     ensemble: Ensemble,
     voters: Vec<Voter>,
+    /// How many links each had lost by then: who dials while he is dialled has his replaced.
+    lost: Vec<usize>,
 }
 
 const VICTIM: usize = 1;
+const REST: Duration = Duration::from_millis(500);
 const MEMBERS: [i64; 3] = [1, 2, 3];
 
 impl Witness {
@@ -42,7 +45,8 @@ impl Witness {
             let has_all = |view: &View| others.iter().all(|id| view.is_linked_to(*id));
             voter.await_view("has all links", has_all);
         }
-        Witness { ensemble, voters }
+        let lost = rested(&voters);
+        Witness { ensemble, voters, lost }
     }
 
     fn victim(&self) -> &Voter {
@@ -74,11 +78,12 @@ impl Witness {
     fn check(&self) {
         let answer = asking::ask(self.address()).expect("an answer");
         assert_eq!((answer.state, answer.vote.leader), (PeerState::Following, ServerId(3)));
-        for voter in &self.voters {
+        for (voter, before) in self.voters.iter().zip(&self.lost) {
             let view = voter.view();
             assert_eq!(view.outcomes.len(), 1, "voter {} elects again: {view:#?}", voter.id);
             assert_ne!(view.state, PeerState::Looking);
-            assert!(view.lost.iter().all(|lost| !is_member(*lost)), "{view:#?}");
+            let lost = &view.lost[*before..];
+            assert!(lost.iter().all(|lost| !is_member(*lost)), "{view:#?}");
         }
     }
 
@@ -88,6 +93,20 @@ impl Witness {
         let most = 3 + ELECTION_STRANGERS + ELECTION_GREETINGS;
         self.victim().await_view("lets go", |view| view.sockets <= most);
         self.voters.into_iter().for_each(Voter::end);
+    }
+}
+
+/// Waits until no link is lost any more: how many each has lost.
+fn rested(voters: &[Voter]) -> Vec<usize> {
+    let lost = || voters.iter().map(|voter| voter.view().lost.len()).collect();
+    let mut before: Vec<usize> = lost();
+    loop {
+        std::thread::sleep(REST);
+        let now = lost();
+        if now == before {
+            return now;
+        }
+        before = now;
     }
 }
 
