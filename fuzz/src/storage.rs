@@ -10,7 +10,7 @@ use zkd::history::{
     parse_snapshot_name, record_zxid, snapshot_name,
 };
 use zkd::proto::{Acl, CreateTxn, Entry, Txn};
-use zkd::state::{Applied, Mode, NodeStat, State, StateLoader, StateSettings};
+use zkd::state::{Applied, Mode, State, StateLoader, StateSettings};
 
 use crate::allocation::{REPAIRED_BYTES, bounded, fixed_cost, held};
 use crate::encode::is_beyond_basic;
@@ -171,7 +171,7 @@ pub fn snapshot(data: &[u8]) {
         if let SnapshotItem::Node(node) = &item
             && node.path.len() > 3
         {
-            planted(&node.pzxid.0.to_be_bytes()[4..]);
+            planted(&node.stat.pzxid.0.to_be_bytes()[4..]);
         }
         is_loaded = is_loaded && add(&mut loader, item).is_ok();
         Ok(())
@@ -218,18 +218,9 @@ fn add(loader: &mut StateLoader, item: SnapshotItem<'_>) -> Result<(), String> {
         SnapshotItem::Session { id, timeout_ms } => loader.session(id, timeout_ms),
         SnapshotItem::Acl { id, list } => loader.acl(id, list),
         SnapshotItem::Node(node) => {
-            let stat = NodeStat {
-                czxid: node.czxid,
-                mzxid: node.mzxid,
-                pzxid: node.pzxid,
-                ctime: node.ctime,
-                mtime: node.mtime,
-                version: node.version,
-                cversion: node.cversion,
-                aversion: node.aversion,
-                owner: node.owner,
-            };
-            return loader.node(&node.path, node.data, node.acl, stat).map_err(|e| e.to_string());
+            return loader
+                .node(&node.path, node.data, node.acl, node.stat)
+                .map_err(|e| e.to_string());
         }
         SnapshotItem::End(_) | SnapshotItem::More => {}
     }

@@ -228,6 +228,12 @@ pub const METRIC_KEYS: usize = 1000;
 /// Lines a rate-limited warning may write each second and kind.
 pub const WARNINGS_PER_SECOND: u32 = 5;
 
-/// How many epochs ahead of its leader's a voter's promise may be, for that leader to make room for
-/// one that outdoes it. Each failed election is one; more were never promised in this ensemble.
+/// What an empty buffer keeps of the room that it has grown to.
+pub const KEPT_BYTES: usize = 1024 * 1024;
+pub const KEPT_ENTRIES: usize = 8192;
+/// The same of what one turn sends.
+pub const ARENA_KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many epochs ahead of its leader's a learner's promise may be, for that leader to make room
+/// for one that outdoes it. Each failed election is one; more were never promised in this ensemble.
 pub const EPOCHS_YIELDED_TO: i64 = 1000;

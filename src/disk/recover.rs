@@ -12,7 +12,7 @@ use crate::history::{
     parse_snapshot_name,
 };
 use crate::proto::Entry;
-use crate::state::{NodeStat, State, StateLoader};
+use crate::state::{State, StateLoader};
 
 use super::dirs::Dirs;
 use super::epochs::EpochFiles;
@@ -217,18 +217,9 @@ fn add(loader: &mut StateLoader, item: SnapshotItem<'_>) -> Result<(), String> {
         SnapshotItem::Session { id, timeout_ms } => loader.session(id, timeout_ms),
         SnapshotItem::Acl { id, list } => loader.acl(id, list),
         SnapshotItem::Node(node) => {
-            let stat = NodeStat {
-                czxid: node.czxid,
-                mzxid: node.mzxid,
-                pzxid: node.pzxid,
-                ctime: node.ctime,
-                mtime: node.mtime,
-                version: node.version,
-                cversion: node.cversion,
-                aversion: node.aversion,
-                owner: node.owner,
-            };
-            return loader.node(&node.path, node.data, node.acl, stat).map_err(|e| e.to_string());
+            return loader
+                .node(&node.path, node.data, node.acl, node.stat)
+                .map_err(|e| e.to_string());
         }
         SnapshotItem::End(_) | SnapshotItem::More => {}
     }

@@ -115,12 +115,8 @@ fn rewritten(version: &str, plain: &[u8]) -> (Vec<String>, SnapshotTrailers) {
             SnapshotItem::Node(node) => {
                 nodes.put_string(&node.path);
                 nodes.put_buffer(node.data);
-                let longs = [node.acl, node.czxid.0, node.mzxid.0, node.ctime, node.mtime];
-                longs.into_iter().for_each(|v| nodes.put_i64(v));
-                let ints = [node.version, node.cversion, node.aversion];
-                ints.into_iter().for_each(|v| nodes.put_i32(v));
-                nodes.put_i64(node.owner);
-                nodes.put_i64(node.pzxid.0);
+                nodes.put_i64(node.acl);
+                node.stat.write(&mut nodes);
                 paths.push(node.path.into_owned());
             }
             SnapshotItem::End(trailers) => break trailers,

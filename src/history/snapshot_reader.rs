@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use simd_adler32::Adler32;
 
 use crate::base::{SessionId, Zxid};
-use crate::proto::{Acl, DecodeError, Reader};
+use crate::proto::{Acl, DecodeError, NodeStat, Reader};
 
 use super::snapshot_writer::{SNAPSHOT_HEADER, SnapshotTrailers};
 
@@ -16,15 +16,7 @@ pub struct NodeRecord<'a> {
     pub path: Cow<'a, str>,
     pub data: Option<&'a [u8]>,
     pub acl: i64,
-    pub czxid: Zxid,
-    pub mzxid: Zxid,
-    pub ctime: i64,
-    pub mtime: i64,
-    pub version: i32,
-    pub cversion: i32,
-    pub aversion: i32,
-    pub owner: i64,
-    pub pzxid: Zxid,
+    pub stat: NodeStat,
 }
 
 /// The next thing of a stream.
@@ -292,7 +284,7 @@ impl SnapshotReader {
 }
 
 /// ACL id and the persisted stat.
-const NODE_FIXED_BYTES: usize = 8 + 60;
+const NODE_FIXED_BYTES: usize = 8 + NodeStat::BYTES;
 
 impl<'a> NodeRecord<'a> {
     fn read(r: &mut Reader<'a>) -> Result<NodeRecord<'a>, DecodeError> {
@@ -300,15 +292,7 @@ impl<'a> NodeRecord<'a> {
             path: r.string()?.ok_or(DecodeError::Null)?,
             data: r.buffer()?,
             acl: r.i64()?,
-            czxid: Zxid(r.i64()?),
-            mzxid: Zxid(r.i64()?),
-            ctime: r.i64()?,
-            mtime: r.i64()?,
-            version: r.i32()?,
-            cversion: r.i32()?,
-            aversion: r.i32()?,
-            owner: r.i64()?,
-            pzxid: Zxid(r.i64()?),
+            stat: NodeStat::read(r)?,
         })
     }
 }

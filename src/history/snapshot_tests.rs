@@ -66,11 +66,13 @@ fn read(
             SnapshotItem::Session { id, timeout_ms } => content.sessions.push((id.0, timeout_ms)),
             SnapshotItem::Acl { id, list } => content.acls.push((id, list)),
             SnapshotItem::Node(n) => {
-                let longs = [n.czxid.0, n.mzxid.0, n.ctime, n.mtime].into_iter().zip(1..);
-                let ints = [n.version, n.cversion, n.aversion].into_iter().zip(5..);
+                let stat = n.stat;
+                let longs =
+                    [stat.czxid.0, stat.mzxid.0, stat.ctime, stat.mtime].into_iter().zip(1..);
+                let ints = [stat.version, stat.cversion, stat.aversion].into_iter().zip(5..);
                 intact &= longs.into_iter().all(|(v, i)| v == n.acl.wrapping_add(i))
                     && ints.into_iter().all(|(v, i)| v == (n.acl as i32).wrapping_add(i))
-                    && (n.owner, n.pzxid.0) == (n.acl.wrapping_add(8), n.acl.wrapping_add(9));
+                    && (stat.owner, stat.pzxid.0) == (n.acl.wrapping_add(8), n.acl.wrapping_add(9));
                 content.nodes.push((n.path.as_bytes().to_vec(), n.data.map(<[u8]>::to_vec), n.acl));
             }
             SnapshotItem::End(trailers) => {

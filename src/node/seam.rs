@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::auth::{KerberosAsk, KerberosSaid};
-use crate::base::{ConnId, Fatal};
+use crate::base::{ConnId, Fatal, limits};
 use crate::election::DialFailure;
 use crate::history::{ChoreCommand, StorageCommand, StorageEvent};
 use crate::peering::HostPort;
@@ -172,6 +172,8 @@ pub enum Effect {
     Move(Box<Places>),
     Storage(StorageCommand),
     Chore(ChoreCommand),
+    /// A whole state was let go, while nobody is served.
+    GiveBackMemory,
     /// For the thread that holds the Kerberos library.
     Kerberos(KerberosAsk),
     /// Everything is durable and answered: end with status 0.
@@ -191,6 +193,8 @@ impl Effects {
     pub fn clear(&mut self) {
         self.list.clear();
         self.arena.clear();
+        self.list.shrink_to(limits::KEPT_ENTRIES);
+        self.arena.shrink_to(limits::ARENA_KEPT_BYTES);
     }
 
     /// Writes bytes for one connection: `write` appends them to the arena.

@@ -65,12 +65,13 @@ pub(super) struct Snapshots {
     txns_due: u64,
     bytes_due: u64,
     is_due: bool,
+    /// The one that is due is for whoever is brought up with it.
+    is_for_learner: bool,
     stage: Stage,
-    /// The zxid of the last snapshot, and what was logged behind it.
+    /// The zxid of the last snapshot.
     pub last: Option<Zxid>,
-    behind: Behind,
-    /// The same of the one under way.
-    behind_next: Behind,
+    /// Bytes logged since there could have been a better one to bring somebody up with.
+    outdated_by: u64,
 }
 
 impl Snapshots {
@@ -85,10 +86,10 @@ impl Snapshots {
             txns_due: 0,
             bytes_due: 0,
             is_due: false,
+            is_for_learner: false,
             stage: Stage::Idle,
             last: None,
-            behind,
-            behind_next: Behind::default(),
+            outdated_by: behind.bytes,
         };
         snapshots.draw(rng);
         snapshots.txns = behind.txns;
@@ -108,17 +109,25 @@ impl Snapshots {
         self.is_due = true;
     }
 
-    /// One is due that brings whoever is given it over a hole in the log.
+    /// The same for a learner. It asks again until it has one: one under way may be what it wants.
+    pub fn demand_for_learner(&mut self) {
+        if !self.is_busy() {
+            (self.is_due, self.is_for_learner) = (true, true);
+        }
+    }
+
+    /// The same, to bring it over a hole in the log.
     pub fn demand_beyond(&mut self, hole: Zxid) {
-        self.is_due |= !self.is_busy() && self.last.is_none_or(|last| last <= hole);
+        if self.last.is_none_or(|last| last <= hole) {
+            self.demand_for_learner();
+        }
     }
 
     /// Counts what was appended; true where the log is to roll and a snapshot to be taken.
     pub fn on_append(&mut self, txns: u64, bytes: u64, rng: &mut Rng) -> bool {
         self.txns += txns;
         self.bytes += bytes;
-        self.behind.count(txns, bytes);
-        self.behind_next.count(txns, bytes);
+        self.outdated_by += bytes;
         if self.txns <= self.txns_due && self.bytes <= self.bytes_due {
             return false;
         }
@@ -136,20 +145,30 @@ impl Snapshots {
             && wanted <= ticket
         {
             log::info!("Snapshot taken in {} ms (0x{zxid:x})", now.ms_since(began));
-            (self.last, self.behind) = (Some(zxid), self.behind_next);
+            (self.last, self.outdated_by) = (Some(zxid), 0);
             self.stage = Stage::Idle;
         }
     }
 
     /// The disk has another history: its last snapshot, and what the log has behind that.
     pub fn restart(&mut self, last: Option<Zxid>, behind: Behind) {
-        (self.last, self.behind) = (last, behind);
+        (self.last, self.outdated_by) = (last, behind.bytes);
     }
 
-    /// The last one, unless so much lies behind it that whoever is brought up with it could not
-    /// hold that.
-    pub fn fresh(&self) -> Option<Zxid> {
-        self.last.filter(|_| self.behind.bytes <= limits::IMAGE_BEHIND_BYTES)
+    /// The last one, unless so much was logged since that whoever is brought up with it may not
+    /// hold what lies behind it.
+    pub fn fresh(&self, within: u64) -> Option<Zxid> {
+        self.last.filter(|_| self.outdated_by <= within)
+    }
+
+    /// That one cannot be read.
+    pub fn on_unread(&mut self, zxid: Zxid) {
+        self.last = self.last.filter(|last| *last != zxid);
+    }
+
+    /// There is no better one now: the last has to do for as long as a new one would.
+    fn make_do(&mut self) {
+        self.outdated_by = 0;
     }
 
     /// One is under way, or was given up and is not let go of.
@@ -157,10 +176,10 @@ impl Snapshots {
         !matches!(self.stage, Stage::Idle)
     }
 
-    /// The walk could go on at once.
-    pub fn wants_turn(&self) -> bool {
+    /// The walk could go on at once, or begin where it may.
+    pub fn wants_turn(&self, may_begin: bool) -> bool {
         match &self.stage {
-            Stage::Idle => self.is_due,
+            Stage::Idle => self.is_due && may_begin,
             Stage::Walking(walk) => walk.queued < limits::SNAPSHOT_PACE_BYTES,
             _ => false,
         }
@@ -170,11 +189,9 @@ impl Snapshots {
 impl Node {
     /// Begins a snapshot that is due, or takes the next slice of the one under way.
     pub(super) fn upkeep_snapshot(&mut self, out: &mut Effects) {
-        if !self.may_snapshot() {
-            return;
-        }
-        // One that is asked for meanwhile is taken behind it.
-        if !self.snapshots.is_busy() && std::mem::take(&mut self.snapshots.is_due) {
+        // One that is asked for while another is under way is taken behind it.
+        let may_begin = !self.snapshots.is_busy() && self.may_begin_snapshot();
+        if may_begin && std::mem::take(&mut self.snapshots.is_due) {
             self.begin_snapshot(out);
         }
         let Stage::Walking(walk) = &mut self.snapshots.stage else { return };
@@ -203,11 +220,16 @@ impl Node {
         out.push(Effect::Chore(ChoreCommand::SnapshotChunk { bytes: Bytes::from(chunk) }));
     }
 
-    /// The state is the ensemble's. One that is about to lead takes one for who is brought up with
-    /// it, unless what it has yet to apply belongs to the image that it was read from.
-    pub(super) fn may_snapshot(&self) -> bool {
-        self.has_role()
-            || self.member.as_ref().is_some_and(|member| member.may_snapshot(&self.state))
+    /// A new leader serves before it takes one, unless it needs one to be followed.
+    pub(super) fn may_begin_snapshot(&self) -> bool {
+        self.has_role() || self.snapshots.is_for_learner && self.could_snapshot()
+    }
+
+    /// The state is the ensemble's: who is about to lead has it, unless what it has yet to apply
+    /// belongs to the image that it was read from.
+    pub(super) fn could_snapshot(&self) -> bool {
+        let member = self.member.as_ref();
+        self.has_role() || member.is_some_and(|member| member.could_snapshot(&self.state))
     }
 
     /// The one under way is not wanted any more, unless it only waits for its name.
@@ -218,6 +240,7 @@ impl Node {
             return;
         };
         let zxid = *zxid;
+        self.snapshots.make_do();
         self.state.snapshot_abandon();
         out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
         self.snapshots.stage = Stage::AwaitGivenUp { zxid };
@@ -235,7 +258,7 @@ impl Node {
 
     fn begin_snapshot(&mut self, out: &mut Effects) {
         let zxid = self.state.last_zxid();
-        self.snapshots.behind_next = Behind::default();
+        self.snapshots.is_for_learner = false;
         log::info!("Snapshotting: 0x{zxid:x} to snapshot.{zxid:x}");
         self.state.snapshot_begin();
         let trailers = SnapshotTrailers {
@@ -277,6 +300,7 @@ impl Node {
                 if stage.zxid() == Some(*zxid) {
                     self.state.snapshot_abandon();
                     self.snapshots.stage = Stage::Idle;
+                    self.snapshots.make_do();
                 }
             }
             (StorageEvent::DirSizes { data, log }, _) => self.dir_sizes = Some((*data, *log)),
@@ -360,17 +384,23 @@ mod tests {
 
     #[test]
     fn a_snapshot_with_too_much_behind_it_is_not_fresh() {
-        let mut rng = Rng::new(1);
+        let (mut rng, most) = (Rng::new(1), limits::IMAGE_BEHIND_BYTES);
         let Node { settings, .. } = node();
         let mut snapshots = Snapshots::new(&settings, &mut rng, Behind::default());
-        assert_eq!(snapshots.fresh(), None, "there is none");
-        snapshots.restart(Some(Zxid(7)), Behind { txns: 1, bytes: limits::IMAGE_BEHIND_BYTES });
-        assert_eq!(snapshots.fresh(), Some(Zxid(7)));
+        assert_eq!(snapshots.fresh(most), None, "there is none");
+        snapshots.restart(Some(Zxid(7)), Behind { txns: 1, bytes: most });
+        assert_eq!(snapshots.fresh(most), Some(Zxid(7)));
         snapshots.on_append(1, 1, &mut rng);
-        assert_eq!((snapshots.fresh(), snapshots.last), (None, Some(Zxid(7))));
+        assert_eq!((snapshots.fresh(most), snapshots.last), (None, Some(Zxid(7))));
+        snapshots.make_do();
+        assert_eq!(snapshots.fresh(most), Some(Zxid(7)), "where the disk gives no other");
+        snapshots.on_unread(Zxid(6));
+        assert_eq!(snapshots.last, Some(Zxid(7)), "it was another");
         snapshots.demand_beyond(Zxid(6));
         assert!(!snapshots.is_due, "this one will do");
         snapshots.demand_beyond(Zxid(7));
         assert!(snapshots.is_due);
+        snapshots.on_unread(Zxid(7));
+        assert_eq!(snapshots.fresh(u64::MAX), None);
     }
 }

@@ -426,6 +426,7 @@ impl Node {
         notify(self, header.zxid, out);
         if let Txn::CloseSession { .. } = txn {
             self.sessions.forget(header.session);
+            self.left_writes.remove(&header.session);
             self.forget_speaker(header.session);
             let by_client = matches!(proposal.origin, Origin::Client { .. });
             if let Some(&holder) = self.by_session.get(&header.session)

@@ -1,9 +1,9 @@
 //! The creates: plain, ephemeral, sequential, container, TTL.
 
 use crate::proto::{
-    Create, CreateKind, CreateMode, CreateTxn, ErrorCode, Perms, Txn, validate_path,
+    Create, CreateKind, CreateMode, CreateTxn, ErrorCode, NodeStat, Perms, Txn, validate_path,
 };
-use crate::state::{NodeStat, OwnerKind, TTL_MAX_MS, container_owner, ttl_owner};
+use crate::state::{OwnerKind, TTL_MAX_MS, container_owner, ttl_owner};
 
 use super::scene::{Scene, parent_of};
 

@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 
 use crate::base::{SessionId, Zxid};
-use crate::state::{AclList, NodeStat};
+use crate::proto::NodeStat;
+use crate::state::AclList;
 
 /// A node as it will be.
 #[derive(Clone, Debug)]

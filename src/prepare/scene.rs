@@ -2,8 +2,8 @@
 
 use crate::auth::Providers;
 use crate::base::{WallMillis, Zxid};
-use crate::proto::{Acl, ErrorCode, Perms};
-use crate::state::{NodeRef, NodeStat, OwnerKind, State, node_digest, node_digest_after};
+use crate::proto::{Acl, ErrorCode, NodeStat, Perms};
+use crate::state::{NodeRef, OwnerKind, State, node_digest, node_digest_after};
 
 use super::overlay::{Overlay, Record};
 use super::{PrepareSettings, Requester};

@@ -10,6 +10,7 @@ mod connect;
 mod frame;
 mod jute;
 mod multi;
+mod node_stat;
 mod path;
 mod paths;
 mod reply;
@@ -24,6 +25,7 @@ pub use connect::{ConnectRequest, ConnectResponse};
 pub use frame::{FrameError, Splitter, cut};
 pub use jute::{DecodeError, Reader, Writer};
 pub use multi::{MultiOp, MultiResult, write_header as write_multi_header};
+pub use node_stat::NodeStat;
 pub use path::{PathFault, parent_and_name, validate_path};
 pub use paths::PathList;
 pub use reply::{

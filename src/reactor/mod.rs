@@ -14,6 +14,7 @@ mod late;
 mod limiter;
 mod links;
 mod logging;
+mod memory;
 mod moving;
 mod notify;
 mod open_files;

@@ -8,6 +8,7 @@ use crate::base::{ConnId, Instant};
 use crate::node::{CloseReason, Effect, Effects};
 
 use super::links::{Input, Life, Link};
+use super::memory;
 use super::peers::Sought;
 use super::sends::{Sent, backlog_news, flush};
 use super::{Ended, Reactor, Storage};
@@ -44,6 +45,7 @@ impl Reactor {
                 Effect::ResumeAll => self.is_all_paused = false,
                 Effect::Storage(command) => storage.send(command),
                 Effect::Chore(command) => storage.send_chore(command),
+                Effect::GiveBackMemory => memory::give_back(),
                 Effect::Kerberos(ask) => storage.ask_kerberos(ask),
                 Effect::Dial { dial, addresses, port, within_ms } => {
                     self.dial(dial, Sought { addresses: &addresses, port, within_ms }, now);

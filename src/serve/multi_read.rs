@@ -63,7 +63,8 @@ mod tests {
     use super::*;
     use crate::auth::Providers;
     use crate::base::Zxid;
-    use crate::state::{NodeStat, State, StateSettings};
+    use crate::proto::NodeStat;
+    use crate::state::{State, StateSettings};
 
     const LARGE: usize = 1_000_000;
 

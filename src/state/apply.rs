@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::base::{SessionId, Zxid};
 use crate::proto::{
-    Acl, CreateKind, CreateTxn, ErrorCode, PathList, Stat, Txn, TxnHeader, parent_and_name,
+    Acl, CreateKind, CreateTxn, ErrorCode, NodeStat, PathList, Stat, Txn, TxnHeader,
+    parent_and_name,
 };
 
 use super::nodes::{NONE, WARM_NODES};
 use super::{
-    Applied, Change, Changes, DIGEST_LOG_ENTRIES, DIGEST_LOG_INTERVAL, Mode, NodeId, NodeStat,
-    PartResult, State, container_owner, node_digest, node_digest_after, ttl_owner,
+    Applied, Change, Changes, DIGEST_LOG_ENTRIES, DIGEST_LOG_INTERVAL, Mode, NodeId, PartResult,
+    State, container_owner, node_digest, node_digest_after, ttl_owner,
 };
 
 type Outcome = Result<Stat, ErrorCode>;

@@ -2,7 +2,7 @@
 
 use crc32fast::Hasher;
 
-use super::NodeStat;
+use crate::proto::NodeStat;
 
 /// Most nodes are shorter.
 const SHORT_BYTES: usize = 320;

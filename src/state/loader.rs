@@ -3,11 +3,11 @@
 use std::fmt;
 
 use crate::base::{SessionId, Zxid};
-use crate::proto::Acl;
+use crate::proto::{Acl, NodeStat};
 
+use super::State;
 use super::apply::place;
 use super::nodes::ROOT;
-use super::{NodeStat, State};
 
 /// Takes an image's sessions, ACLs and nodes, parents before children.
 pub struct StateLoader {

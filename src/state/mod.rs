@@ -30,7 +30,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::{SessionId, WallMillis, Zxid};
-use crate::proto::{Acl, Perms};
+use crate::proto::{Acl, NodeStat, Perms};
 
 pub use acls::AclList;
 pub use changes::{Applied, Change, Changes, PartResult};
@@ -83,22 +83,6 @@ impl NodeId {
     pub fn from_index(index: u32) -> NodeId {
         NodeId(index)
     }
-}
-
-/// What is kept of a node besides path, data and ACL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NodeStat {
-    pub czxid: Zxid,
-    pub mzxid: Zxid,
-    pub pzxid: Zxid,
-    pub ctime: i64,
-    pub mtime: i64,
-    pub version: i32,
-    /// The stored number: the creates below this node. Clients see another, see `NodeRef::stat`.
-    pub cversion: i32,
-    pub aversion: i32,
-    /// A session, or what kind of node this is: see `OwnerKind`.
-    pub owner: i64,
 }
 
 /// How faithful the state is to the txns that come.

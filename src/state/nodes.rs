@@ -9,10 +9,11 @@ use foldhash::fast::FoldHasher;
 
 use crate::base::Zxid;
 
+use super::NodeId;
 use super::recent::{Mark, Recent};
 use super::slab::Slab;
 use super::table::IdTable;
-use super::{NodeId, NodeStat};
+use crate::proto::NodeStat;
 
 /// No node.
 pub(super) const NONE: u32 = u32::MAX;

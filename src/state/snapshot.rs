@@ -273,19 +273,10 @@ fn drain(pending: &mut Vec<u8>, out: &mut Vec<u8>) {
     }
 }
 
-/// The root's path is "" here. pzxid comes last, unlike in the digest.
+/// The root's path is "" here.
 fn write_node(id: u32, path: &str, nodes: &Nodes, acls: &AclTable, out: &mut Vec<u8>) {
-    let stat = nodes.stat(id);
     out.put_string(path);
     out.put_buffer(nodes.data(id));
     out.put_i64(acls.id(nodes.acl(id)));
-    out.put_i64(stat.czxid.0);
-    out.put_i64(stat.mzxid.0);
-    out.put_i64(stat.ctime);
-    out.put_i64(stat.mtime);
-    out.put_i32(stat.version);
-    out.put_i32(stat.cversion);
-    out.put_i32(stat.aversion);
-    out.put_i64(stat.owner);
-    out.put_i64(stat.pzxid.0);
+    nodes.stat(id).write(out);
 }

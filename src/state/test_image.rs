@@ -1,9 +1,7 @@
 //! The body of an image, taken apart for tests.
 
 use crate::base::{SessionId, Zxid};
-use crate::proto::{Acl, Reader};
-
-use super::NodeStat;
+use crate::proto::{Acl, NodeStat, Reader};
 
 pub struct ImageNode {
     pub path: String,

@@ -1,9 +1,9 @@
 //! One node, read.
 
-use crate::proto::Stat;
+use crate::proto::{NodeStat, Stat};
 
 use super::nodes::{NONE, WARM_NODES};
-use super::{AclList, NodeId, NodeStat, OwnerKind, State};
+use super::{AclList, NodeId, OwnerKind, State};
 
 /// A living node of a state.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{ServerId, Ticket, Zxid};
+use crate::base::{ServerId, Ticket, Zxid, limits};
 use crate::history::{EpochFile, StorageCommand};
 use crate::members::Verifier;
 
@@ -40,6 +40,8 @@ pub struct Discovery {
     me: ServerId,
     voters: Verifier,
     ours: Summary,
+    /// Of this server itself.
+    accepted: i64,
     stage: Stage,
 }
 
@@ -63,7 +65,13 @@ impl Discovery {
         // A server that was alone counted on across its epoch.
         let highest = accepted_epoch.max(i64::from(ours.last_zxid.epoch()));
         let stage = Stage::AwaitEpochs { highest, connected };
-        Discovery { me, voters, ours, stage }
+        Discovery { me, voters, ours, accepted: highest, stage }
+    }
+
+    /// Nobody has promised that here: each failed election is one epoch. Outdone, a number that
+    /// some file was damaged to would leave the ensemble none to go on with.
+    pub fn is_far_off(&self, accepted_epoch: i64) -> bool {
+        accepted_epoch > self.accepted.saturating_add(limits::EPOCHS_YIELDED_TO)
     }
 
     /// A learner of any kind has accepted an epoch. Everybody's is outdone; voters are counted.
@@ -176,13 +184,13 @@ impl Discovery {
     }
 }
 
-fn take_ticket(last: &mut Ticket) -> Ticket {
+pub(super) fn take_ticket(last: &mut Ticket) -> Ticket {
     *last = last.next();
     *last
 }
 
 fn next_epoch(highest: i64) -> Option<u32> {
-    let next = highest.checked_add(1).filter(|next| *next <= LAST_EPOCH)?;
+    let next = highest.checked_add(1).filter(|next| *next < LAST_EPOCH)?;
     u32::try_from(next).ok()
 }
 

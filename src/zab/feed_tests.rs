@@ -28,7 +28,7 @@ impl Bench {
     fn new(kind: LearnerKind, decision: Decision, log: Vec<Zxid>, ring_from: Zxid) -> Bench {
         let mut ring = Ring::new(ring_from);
         for zxid in log.iter().filter(|zxid| **zxid > ring_from) {
-            ring.push(*zxid, recent(*zxid).data);
+            ring.push(*zxid, &recent(*zxid).data);
         }
         let (begin, committed) = (z(7, 0), *log.last().unwrap());
         let view = View { ring: &ring, begin, committed };
@@ -50,7 +50,7 @@ impl Bench {
     fn propose(&mut self, counter: u32) {
         let entry = recent(z(7, counter));
         self.log.push(entry.zxid);
-        assert_eq!(self.ring.push(entry.zxid, entry.data), Continuity::Next);
+        assert_eq!(self.ring.push(entry.zxid, &entry.data), Continuity::Next);
     }
 
     fn commit(&mut self, counter: u32) {

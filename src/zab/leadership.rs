@@ -94,13 +94,6 @@ pub struct Turn<'t> {
     pub out: &'t mut Vec<Output>,
 }
 
-impl Turn<'_> {
-    pub(super) fn next_ticket(&mut self) -> Ticket {
-        *self.last_ticket = self.last_ticket.next();
-        *self.last_ticket
-    }
-}
-
 /// What happened. A word about a link that is gone is passed over.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {

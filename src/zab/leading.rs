@@ -117,6 +117,7 @@ impl<O> Leading<O> {
         let last = self.progress.logged;
         let bytes = Bytes::copy_from_slice(&self.batch);
         self.batch.clear();
+        self.batch.shrink_to(limits::KEPT_BYTES);
         self.batch_count = 0;
         self.unsynced.push_back(Unsynced { ticket, last, bytes: bytes.len() });
         self.unsynced_bytes += bytes.len();
@@ -208,7 +209,11 @@ impl<O> Leading<O> {
         }
         assert_eq!(zxid.0, self.progress.applied.0 + 1, "commits are applied without a gap");
         self.progress.applied = zxid;
-        self.pending.pop_front()
+        let next = self.pending.pop_front();
+        if self.pending.is_empty() {
+            self.pending.shrink_to(limits::KEPT_ENTRIES);
+        }
+        next
     }
 
     /// What must hold between any two inputs.

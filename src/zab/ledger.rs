@@ -174,6 +174,9 @@ impl Ledger {
             return None;
         }
         let held = self.pending.pop_front()?;
+        if self.pending.is_empty() {
+            self.pending.shrink_to(limits::KEPT_ENTRIES);
+        }
         self.committed -= 1;
         self.progress.applied = held.zxid();
         let is_replay = held.zxid() <= self.replay_until;

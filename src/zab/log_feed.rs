@@ -96,6 +96,10 @@ impl LogFeed {
         self.waiting.drain(..txns);
         let records = Bytes::copy_from_slice(&self.records[..bytes]);
         self.records.drain(..bytes);
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to(limits::KEPT_ENTRIES);
+            self.records.shrink_to(limits::KEPT_BYTES);
+        }
         let ticket = turn.next_ticket();
         self.unsynced.push_back(Unsynced { ticket, last, bytes, since: turn.now });
         self.unsynced_bytes += bytes;

@@ -32,6 +32,7 @@ mod reading;
 mod receiving;
 mod requests;
 mod ring;
+mod segments;
 #[cfg(test)]
 mod spoken;
 mod sync;

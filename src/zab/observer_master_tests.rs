@@ -58,7 +58,7 @@ impl Bench {
         let now = Instant::default().plus_ms(1000);
         let mut ring = Ring::new(z(6, 0));
         for counter in 1..=3 {
-            ring.push(z(6, counter), Bytes::from_static(b"recovered"));
+            ring.push(z(6, counter), b"recovered");
         }
         Bench {
             master: ObserverMaster::new(ME, settings(), &ensemble(0), 7, now),
@@ -174,7 +174,7 @@ impl Bench {
 
     /// The leader proposes, and the log has it.
     fn log(&mut self, counter: u32) {
-        self.ring.push(z(7, counter), Bytes::from_static(b"txn"));
+        self.ring.push(z(7, counter), b"txn");
     }
 
     fn commit(&mut self, counter: u32) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::base::{Zxid, limits};
 
 use super::continuity::Continuity;
+use super::segments::Segments;
 
 /// A proposal as PROPOSAL and INFORM carry it: header, txn and digest, encoded once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct Ring {
     after: Zxid,
     bytes: usize,
     bound: usize,
+    segments: Segments,
 }
 
 /// What an entry counts besides its data.
@@ -46,17 +48,18 @@ impl Ring {
     }
 
     pub fn bounded(after: Zxid, bound: usize) -> Ring {
-        Ring { entries: VecDeque::new(), after, bytes: 0, bound }
+        let segments = Segments::new(bound);
+        Ring { entries: VecDeque::new(), after, bytes: 0, bound, segments }
     }
 
     /// Takes the next proposal. One that does not follow the last is said to, and then what is
     /// held is no longer the end of a history without a gap: it begins anew behind this one.
-    pub fn push(&mut self, zxid: Zxid, data: Bytes) -> Continuity {
+    pub fn push(&mut self, zxid: Zxid, data: &[u8]) -> Continuity {
         let continuity = Continuity::of(self.last(), zxid);
         match continuity {
             Continuity::Next => {
                 self.bytes += ENTRY_BYTES + data.len();
-                self.entries.push_back(Recent { zxid, data });
+                self.entries.push_back(Recent { zxid, data: self.segments.keep(data) });
             }
             Continuity::Duplicate => {}
             Continuity::Gap | Continuity::Back => self.restart(zxid),

@@ -14,7 +14,7 @@ fn data(zxid: Zxid, bytes: usize) -> Bytes {
 fn ring() -> Ring {
     let mut ring = Ring::new(z(1, 0));
     for zxid in [z(1, 1), z(1, 2), z(1, 3), z(1, 4), z(3, 1), z(3, 2), z(3, 3)] {
-        assert_eq!(ring.push(zxid, data(zxid, 10)), Continuity::Next);
+        assert_eq!(ring.push(zxid, &data(zxid, 10)), Continuity::Next);
     }
     ring.check();
     ring
@@ -37,14 +37,14 @@ fn a_zxid_is_placed_among_what_is_held() {
 #[test]
 fn a_gap_or_a_step_back_lets_everything_go_and_a_duplicate_changes_nothing() {
     let mut at_gap = ring();
-    assert_eq!(at_gap.push(z(3, 5), data(z(3, 5), 1)), Continuity::Gap);
+    assert_eq!(at_gap.push(z(3, 5), &data(z(3, 5), 1)), Continuity::Gap);
     assert_eq!((at_gap.len(), at_gap.after(), at_gap.last()), (0, z(3, 5), z(3, 5)));
-    assert_eq!(at_gap.push(z(3, 6), data(z(3, 6), 1)), Continuity::Next);
+    assert_eq!(at_gap.push(z(3, 6), &data(z(3, 6), 1)), Continuity::Next);
     let mut back = ring();
-    assert_eq!(back.push(z(3, 1), data(z(3, 1), 1)), Continuity::Back);
+    assert_eq!(back.push(z(3, 1), &data(z(3, 1), 1)), Continuity::Back);
     assert_eq!((back.len(), back.after()), (0, z(3, 1)));
     let mut again = ring();
-    assert_eq!(again.push(z(3, 3), data(z(3, 3), 1)), Continuity::Duplicate);
+    assert_eq!(again.push(z(3, 3), &data(z(3, 3), 1)), Continuity::Duplicate);
     assert_eq!(again.len(), 7);
     for ring in [at_gap, back, again] {
         ring.check();
@@ -55,7 +55,7 @@ fn a_gap_or_a_step_back_lets_everything_go_and_a_duplicate_changes_nothing() {
 fn the_oldest_go_first_and_never_what_is_not_durable() {
     let mut ring = Ring::bounded(z(1, 0), 3 * (ENTRY_BYTES + 10));
     for counter in 1..=6 {
-        ring.push(z(1, counter), data(z(1, counter), 10));
+        ring.push(z(1, counter), &data(z(1, counter), 10));
     }
     ring.shed(z(1, 2));
     assert_eq!((ring.len(), ring.after()), (4, z(1, 2)), "1.3 is not on disk yet");
@@ -123,7 +123,7 @@ proptest! {
                         0 => z(last.epoch(), last.counter() + counters),
                         _ => z(last.epoch() + epochs, counters),
                     };
-                    match ring.push(zxid, data(zxid, bytes)) {
+                    match ring.push(zxid, &data(zxid, bytes)) {
                         Continuity::Next => history.push(zxid),
                         Continuity::Duplicate => prop_assert_eq!(zxid, last),
                         Continuity::Gap | Continuity::Back => history = vec![zxid],

@@ -1,7 +1,5 @@
 use proptest::prelude::*;
 
-use bytes::Bytes;
-
 use super::*;
 
 fn z(epoch: u32, counter: u32) -> Zxid {
@@ -14,7 +12,7 @@ const LOG: LogSync = LogSync::UpTo { snapshot_factor: 0.33 };
 fn ring(history: &[Zxid], ring_from: Zxid) -> Ring {
     let mut ring = Ring::new(ring_from);
     for zxid in history.iter().filter(|zxid| **zxid > ring_from) {
-        ring.push(*zxid, Bytes::new());
+        ring.push(*zxid, &[]);
     }
     ring
 }
@@ -111,7 +109,7 @@ fn rule_4_a_learner_that_went_on_in_an_earlier_epoch_is_sent_an_image() {
 #[test]
 fn a_zxid_that_should_be_ours_and_is_not_costs_an_image_instead_of_a_txn() {
     let mut ring = Ring::new(z(4, 2));
-    ring.push(z(4, 3), Bytes::new());
+    ring.push(z(4, 3), &[]);
     let max = z(4, 3);
     let facts = Facts { force_snap: false, processed: max, committed: max, ring: &ring, log: LOG };
     // The log has 4.0 and then 4.2: it has lost 4.1.

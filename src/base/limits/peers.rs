@@ -160,5 +160,10 @@ pub const LEARNER_PENDING_BYTES: usize = 512 * 1024 * 1024;
 pub const LEARNER_BACKLOG_TXNS: usize = 8192;
 
 /// Record bytes behind a snapshot for which it is still sent to a learner, who holds them all until
-/// the leader has said NEWLEADER. Past it another snapshot is taken first.
-pub const IMAGE_BEHIND_BYTES: u64 = 128 * 1024 * 1024;
+/// the leader has said NEWLEADER. Past it another snapshot is taken first. A quarter of what it can
+/// hold: the rest is for what is logged while snapshots are taken and sent.
+pub const IMAGE_BEHIND_BYTES: u64 = LEARNER_PENDING_BYTES as u64 / 4;
+
+/// The same while nobody serves, and all wait for that learner: only where it could not hold what
+/// lies behind the snapshot is another worth the time.
+pub const IMAGE_BEHIND_MOST_BYTES: u64 = LEARNER_PENDING_BYTES as u64 / 4 * 3;

@@ -1,6 +1,6 @@
 //! Learners fed, by whichever role here feeds any: a leadership, or a follower's observer master.
 
-use crate::base::ConnId;
+use crate::base::{ConnId, limits};
 use crate::history::ChoreCommand;
 use crate::zab::{self, Outgoing, Output, Parting, Wish};
 
@@ -104,11 +104,15 @@ impl Node {
     /// The last snapshot will do: what the log has behind it is sent behind the image. Where that
     /// is too much, whoever asks comes back once there is another.
     fn find_image(&mut self, link: ConnId, out: &mut Effects) {
-        let fresh = self.snapshots.fresh();
-        if fresh.is_none() && !self.snapshots.is_busy() {
-            self.snapshots.demand();
+        let within = match self.has_role() {
+            true => limits::IMAGE_BEHIND_BYTES,
+            false => limits::IMAGE_BEHIND_MOST_BYTES,
+        };
+        let fresh = self.snapshots.fresh(within);
+        if fresh.is_none() {
+            self.snapshots.demand_for_learner();
         }
-        let Some(zxid) = fresh.or(self.snapshots.last.filter(|_| !self.may_snapshot())) else {
+        let Some(zxid) = fresh.or(self.snapshots.last.filter(|_| !self.could_snapshot())) else {
             return self.tell_feeder(zab::Input::Missing { link }, out);
         };
         if let Some(member) = self.member.as_deref_mut() {

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::base::ConnId;
+use crate::base::limits::LEARNERS_HELD_BYTES;
+use crate::peering::PacketBytes;
+
+const WHOLE_PACKETS: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Held {
@@ -14,7 +18,12 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub fn new(most: usize) -> Held {
+    /// Several whole packets at least must have room, however long they may be.
+    pub fn of(packet: PacketBytes) -> Held {
+        Held::new(LEARNERS_HELD_BYTES.max(packet.data.saturating_mul(WHOLE_PACKETS)))
+    }
+
+    fn new(most: usize) -> Held {
         Held { by_link: BTreeMap::new(), all: 0, most }
     }
 

@@ -24,7 +24,7 @@ impl Node {
             StorageEvent::CutAt { ticket, kept } => {
                 let (ticket, kept) = (*ticket, *kept);
                 if let Some(member) = self.member.as_deref_mut() {
-                    member.ring = Some(member.settings.ring(kept));
+                    member.remembered.restart(kept);
                 }
                 self.tell_learner(LearnerInput::CutAt { ticket, kept }, out);
             }
@@ -37,6 +37,11 @@ impl Node {
             }
             StorageEvent::ReadFailed { reader, reason } => {
                 log::warn!("What a learner was to be sent cannot be read: {reason}");
+                // Or it would come back for the same.
+                let images = self.member.as_deref().map(|member| &member.images);
+                if let Some(zxid) = images.and_then(|images| images.get(reader)) {
+                    self.snapshots.on_unread(*zxid);
+                }
                 self.tell_feeder(zab::Input::Missing { link: *reader }, out);
             }
             _ => {}

@@ -17,12 +17,10 @@ use super::{Role, Use, entries, entry_of};
 
 impl Node {
     pub(super) fn begin_leading(&mut self, out: &mut Effects) {
-        self.check_tail();
         let now = self.now.mono;
         let Some(member) = self.member.as_deref_mut() else { return };
         let last_zxid = member.tail.logged();
-        let settings = &member.settings;
-        let ring = member.ring.take().unwrap_or_else(|| settings.ring(last_zxid));
+        let ring = member.remembered.take(last_zxid);
         let start = Start {
             me: member.settings.me,
             settings: member.settings.leader,
@@ -142,7 +140,7 @@ impl Node {
             let entries: Vec<_> = leading.into_logged().map(entry_of).collect();
             member.tail = Tail::new(self.state.last_zxid(), entries, Zxid::ZERO);
         }
-        member.ring = Some(leader.leadership.into_ring());
+        member.remembered.give_back(leader.leadership.into_ring());
         self.leave_role(false, out);
     }
 
@@ -246,7 +244,7 @@ impl Node {
     pub(in super::super) fn propose_to_learners(&mut self, append: &StorageCommand) {
         let StorageCommand::Append { first, bytes, .. } = append else { return };
         for (zxid, entry) in (first.0..).map(Zxid).zip(entries(bytes)) {
-            self.note_proposal(zxid, &entry);
+            self.note_proposal(zxid, entry);
             let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) else {
                 return;
             };

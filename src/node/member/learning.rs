@@ -4,7 +4,7 @@ use crate::base::{ConnId, Instant, ServerId, Ticket, Zxid, limits};
 use crate::election::DialFailure;
 use crate::history::{ChoreCommand, SnapshotItem, StorageCommand};
 use crate::peering::{HostPort, Splitter, Touch};
-use crate::state::{NodeStat, State, StateLoader};
+use crate::state::{State, StateLoader};
 use crate::zab::{
     BadItem, LearnerEnd, LearnerInput, LearnerOutput, LearnerRole, LearnerSettings, LearnerStorage,
     LearnerTurn, Reads, Standing, SyncKind, Tail, ToLeader, write_ping_answer,
@@ -29,12 +29,10 @@ impl Node {
     pub(super) fn begin_learning(&mut self, leader: ServerId, out: &mut Effects) {
         let now = self.now.mono;
         let master = self.choose_master(leader);
-        self.check_tail();
         let Some(member) = self.member.as_deref_mut() else { return };
         let tail = std::mem::take(&mut member.tail);
         let last = tail.logged();
-        member.ring = member.ring.take().filter(|ring| ring.last() == last);
-        member.ring.get_or_insert_with(|| member.settings.ring(last));
+        member.remembered.go_on(last);
         let standing = Standing {
             accepted_epoch: member.accepted_epoch,
             current_epoch: member.current_epoch,
@@ -73,11 +71,6 @@ impl Node {
             proposed: Default::default(),
         }));
         self.carry_out_learning(outputs, out);
-    }
-
-    /// A role goes on from the state and the tail behind it: both must meet.
-    pub(super) fn check_tail(&self) {
-        self.member.iter().for_each(|member| self.check_applied(member.tail.applied()));
     }
 
     /// Whom this server learns from: the leader that was elected or, where it observes and is told
@@ -409,7 +402,7 @@ impl Node {
     /// What is on the disk is read back from there: without this a learner grows with each write.
     fn shed_remembered(&mut self) {
         let Some(member) = self.member.as_deref_mut() else { return };
-        if let (Role::Learning(learner), Some(ring)) = (&member.role, &mut member.ring)
+        if let (Role::Learning(learner), Some(ring)) = (&member.role, member.remembered.ring_mut())
             && let Some(progress) = learner.role.progress()
         {
             ring.shed(progress.durable);
@@ -508,18 +501,7 @@ fn load(loader: &mut StateLoader, item: SnapshotItem<'_>) -> Result<(), BadItem>
         SnapshotItem::Session { id, timeout_ms } => loader.session(id, timeout_ms),
         SnapshotItem::Acl { id, list } => loader.acl(id, list),
         SnapshotItem::Node(node) => {
-            let stat = NodeStat {
-                czxid: node.czxid,
-                mzxid: node.mzxid,
-                pzxid: node.pzxid,
-                ctime: node.ctime,
-                mtime: node.mtime,
-                version: node.version,
-                cversion: node.cversion,
-                aversion: node.aversion,
-                owner: node.owner,
-            };
-            return loader.node(&node.path, node.data, node.acl, stat).map_err(|_| BadItem);
+            return loader.node(&node.path, node.data, node.acl, node.stat).map_err(|_| BadItem);
         }
         SnapshotItem::End(_) | SnapshotItem::More => {}
     }

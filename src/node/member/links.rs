@@ -106,10 +106,13 @@ impl Node {
     pub(super) fn take_early_links(&mut self, out: &mut Effects) {
         let Some(member) = self.member.as_deref() else { return };
         let verdict = |(link, used): (&ConnId, &Use)| match used {
-            Use::Early { port, .. } => Some((*link, member.admits(*port)?)),
+            Use::Early { port, since, .. } => Some((*since, *link, member.admits(*port)?)),
             _ => None,
         };
-        for (link, is_admitted) in member.uses.iter().filter_map(verdict).collect::<Vec<_>>() {
+        let mut verdicts: Vec<_> = member.uses.iter().filter_map(verdict).collect();
+        // Of one server the last link is the one that stands.
+        verdicts.sort();
+        for (_, link, is_admitted) in verdicts {
             let Some(member) = self.member.as_deref_mut() else { return };
             let Some(Use::Early { said, .. }) = member.uses.remove(&link) else { continue };
             if is_admitted {

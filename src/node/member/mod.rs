@@ -23,6 +23,7 @@ mod observing_tests;
 mod read_only;
 #[cfg(test)]
 mod reconfig_tests;
+mod remembered;
 mod requests;
 mod settings;
 #[cfg(test)]
@@ -31,18 +32,14 @@ mod voting;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
-
 use crate::base::{ConnId, Instant, ServerId, Zxid, limits};
 use crate::config::MemberConfig;
 use crate::election::{Election, ElectionOutput, Mesh, MeshOutput};
-use crate::history::{
-    Behind, ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length, record_zxid,
-};
+use crate::history::{Behind, ChoreCommand, FRAME_HEAD_BYTES, StorageCommand, frame_length};
 use crate::members::Role as Kind;
 use crate::proto::Entry;
 use crate::state::State;
-use crate::zab::{Ensemble, Leading, Progress, Ring, Stock, Tail};
+use crate::zab::{Ensemble, Leading, Progress, Stock, Tail};
 
 use super::Node;
 use super::seam::{Effect, Effects, PeerPort};
@@ -56,6 +53,7 @@ use locals::Locals;
 use masters::Masters;
 use measures::Stand;
 use read_only::ReadOnly;
+use remembered::Remembered;
 pub(super) use requests::Wanted;
 use settings::{MemberSettings, on_disk, replay_until};
 
@@ -107,8 +105,7 @@ pub(super) struct Member {
     wants_image: bool,
     /// Logged and not applied; a role takes it and gives it back.
     tail: Tail,
-    /// The end of the history, where a role has left one that still is.
-    ring: Option<Ring>,
+    remembered: Remembered,
     /// A role has given up an image that the chore thread may still hold.
     gave_up_image: bool,
     /// When an observer that has lost its leader looks for one again.
@@ -148,24 +145,14 @@ impl Member {
         self.last_dial
     }
 
-    /// What a learner logs is what it will feed others from, should it lead next.
-    fn remember(&mut self, records: &Bytes) {
-        let Some(ring) = &mut self.ring else { return };
-        for entry in entries(records) {
-            if let Some(zxid) = record_zxid(&entry) {
-                ring.push(zxid, entry);
-            }
-        }
-    }
-
     /// It has no role, and votes until it has one.
     fn begin_looking(&mut self) {
         let (grace_ms, is_lost) = (self.settings.read_only_grace_ms, self.is_lost);
         self.role = Role::Looking(ReadOnly::of(grace_ms, is_lost, self.looking_since));
     }
 
-    /// Whether an own snapshot may be taken before there is a role.
-    pub fn may_snapshot(&self, state: &State) -> bool {
+    /// Whether an own snapshot could be taken before there is a role.
+    pub fn could_snapshot(&self, state: &State) -> bool {
         matches!(self.role, Role::Leading(_)) && self.tail.replay_until() <= state.last_zxid()
     }
 
@@ -281,7 +268,9 @@ impl Member {
             Role::Learning(learner) => {
                 learner.role.check();
                 self.check_observers(learner);
-                if let (Some(ring), Some(progress)) = (&self.ring, learner.role.progress()) {
+                if let (Some(ring), Some(progress)) =
+                    (self.remembered.ring(), learner.role.progress())
+                {
                     assert!(ring.is_shed(progress.durable), "what is on the disk is let go");
                 }
             }
@@ -294,7 +283,7 @@ impl Member {
         else {
             return;
         };
-        let ring = self.ring.as_ref().expect("what is followed is remembered");
+        let ring = self.remembered.ring().expect("what is followed is remembered");
         observers.master.check(&Stock { ring, committed: progress.committed });
     }
 
@@ -422,6 +411,7 @@ impl Node {
         member.is_unkept = false;
         let until = replay_until(&start);
         self.state = start.state;
+        out.push(Effect::GiveBackMemory);
         self.prepare.clear();
         self.snapshots.restart(start.snapshot, start.behind);
         let tail = Tail::new(self.state.last_zxid(), start.tail, until);
@@ -434,7 +424,7 @@ impl Node {
             }
             _ => {
                 // The log ends there, and what comes behind it is remembered.
-                member.ring = Some(member.settings.ring(tail.logged()));
+                member.remembered.restart(tail.logged());
                 self.reloaded(tail, out);
             }
         }
@@ -485,15 +475,15 @@ impl Node {
                 }
                 StorageCommand::Append { last, bytes, .. } => {
                     member.on_disk = member.on_disk.max(*last);
-                    member.remember(bytes);
+                    member.remembered.push(bytes);
                 }
                 StorageCommand::InstallSnapshot { zxid, .. } => {
                     member.on_disk = member.on_disk.max(*zxid);
-                    member.ring = Some(member.settings.ring(*zxid));
+                    member.remembered.restart(*zxid);
                     self.snapshots.restart(Some(*zxid), Behind::default());
                 }
                 StorageCommand::Truncate { .. } | StorageCommand::CutAbove { .. } => {
-                    member.ring = None;
+                    member.remembered.forget();
                 }
                 StorageCommand::MarkLost { .. } => member.is_lost = true,
                 StorageCommand::ClearLost { .. } => member.is_lost = false,
@@ -505,14 +495,14 @@ impl Node {
 }
 
 /// The entries of whole records that this server has framed.
-fn entries(records: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+fn entries(records: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let head = records.get(at..)?.first_chunk()?;
         let length = frame_length(head, u64::MAX).expect("this server has framed it");
         let entry = at + FRAME_HEAD_BYTES..at + length - 1;
         at += length;
-        Some(records.slice(entry))
+        Some(&records[entry])
     })
 }
 

@@ -67,7 +67,9 @@ impl Node {
         let Role::Learning(learner) = &mut member.role else { return };
         let Ok(epoch) = u32::try_from(epoch) else { return };
         let durable = learner.role.progress().map_or(Zxid::ZERO, |progress| progress.durable);
-        member.ring.get_or_insert_with(|| settings.ring(durable));
+        if member.remembered.ring().is_none() {
+            member.remembered.restart(durable);
+        }
         log::info!("Starting ObserverMaster");
         let master =
             ObserverMaster::new(settings.me, settings.leader, &member.ensemble, epoch, now);
@@ -98,7 +100,8 @@ impl Node {
     ) -> Option<R> {
         let now = self.now.mono;
         let member = self.member.as_deref_mut()?;
-        let (Role::Learning(learner), Some(ring)) = (&mut member.role, &member.ring) else {
+        let (Role::Learning(learner), Some(ring)) = (&mut member.role, member.remembered.ring())
+        else {
             return None;
         };
         let committed = learner.role.progress()?.committed;

@@ -7,14 +7,15 @@ use bytes::Bytes;
 use crate::base::{ConnId, Instant, Now, ServerId, SessionId, WallMillis, Zxid};
 use crate::config::{Config, MemberConfig};
 use crate::election::DialFailure;
-use crate::history::StorageEvent;
+use crate::history::{ChoreCommand, StorageEvent};
 use crate::members::{MemberSpec, Membership};
-use crate::node::{Effect, Effects, Event, Node, PeerEvent, PeerPort, Start};
+use crate::node::{Effect, Effects, Event, Handover, Node, PeerEvent, PeerPort};
 use crate::peering::{ElectionReader, Heard, HostPort, Initial, InitialForm, Notification};
 use crate::peering::{LEARNER_PROTOCOL, LeaderInfo, PacketKind, write_packet};
 use crate::peering::{PeerState, Vote};
 use crate::proto::{Entry, OpCode, Txn, TxnHeader, Writer};
-use crate::state::{State, StateSettings};
+
+use super::tests::fresh;
 
 const ME: i64 = 1;
 const LEADER: i64 = 4;
@@ -32,6 +33,12 @@ struct Observer {
     told: Option<PeerState>,
     /// What its client has been sent.
     answers: Vec<u8>,
+    /// The end of its history, as it told the last leader.
+    ends: Option<Zxid>,
+    /// How often its history was to be recovered once more.
+    rebuilds: u32,
+    /// How often memory was given back.
+    given_back: u32,
 }
 
 const CLIENT: ConnId = ConnId { index: 900, generation: 1 };
@@ -46,6 +53,23 @@ fn link_of(id: i64) -> ConnId {
     ConnId { index: id as u32, generation: 1 }
 }
 
+/// What an ACKEPOCH says of its sender's history.
+fn end_told(sent: &[u8]) -> Option<Zxid> {
+    let is_told = *sent.first_chunk()? == PacketKind::AckEpoch.number().to_be_bytes();
+    let zxid = sent.get(4..)?.first_chunk()?;
+    is_told.then(|| Zxid(i64::from_be_bytes(*zxid)))
+}
+
+/// The packet of a write of `/`.
+fn inform(session: SessionId, cxid: i32, zxid: Zxid) -> Vec<u8> {
+    let header = TxnHeader { session, cxid, zxid, time: WallMillis(9) };
+    let txn = Txn::SetData { path: "/".to_owned(), data: Some(b"x".to_vec()), version: 1 };
+    let (mut entry, mut packet) = (Vec::new(), Vec::new());
+    Entry::write(&header, &txn, None, &mut entry);
+    write_packet(PacketKind::Inform, zxid, Some(&entry), &mut packet);
+    packet
+}
+
 impl Observer {
     fn new(seed: u64, change: impl FnOnce(&mut Config)) -> Observer {
         let members = Membership::new(0, (1..=4).map(line).collect());
@@ -54,22 +78,8 @@ impl Observer {
         config.ensemble.sync_limit_ticks = 5;
         config.ensemble.member = Some(MemberConfig::for_tests(ServerId(ME), members.clone()));
         change(&mut config);
-        let start = Start {
-            state: State::new(&StateSettings::default()),
-            tail: Vec::new(),
-            last_logged: Zxid::ZERO,
-            replay_until: Zxid::ZERO,
-            wants_snapshot: false,
-            mismatches: 0,
-            behind: Default::default(),
-            accepted_epoch: 0,
-            current_epoch: 0,
-            is_lost: false,
-            snapshot: Some(Zxid::ZERO),
-            directory_kept_ms: u64::MAX,
-        };
         let now = Now { mono: Instant(1_000_000_000), wall: WallMillis(1) };
-        let node = Node::new(&config, start, now, seed).expect("a node");
+        let node = Node::new(&config, fresh(), now, seed).expect("a node");
         // Who is dialled says nothing but messages.
         let (reader, dials) = (ElectionReader::dialed(), Vec::new());
         let mut observer = Observer {
@@ -81,6 +91,9 @@ impl Observer {
             dials,
             told: None,
             answers: Vec::new(),
+            ends: None,
+            rebuilds: 0,
+            given_back: 0,
         };
         observer.turn(&[]);
         for id in 2..=LEADER {
@@ -103,10 +116,15 @@ impl Observer {
                 Effect::Send { conn, range } if *conn == link_of(LEADER) => {
                     self.listen(&out.arena[range.start as usize..range.end as usize]);
                 }
-                Effect::Send { conn: CLIENT, range } => {
+                Effect::Send { conn, range } => {
                     let sent = &out.arena[range.start as usize..range.end as usize];
-                    self.answers.extend_from_slice(sent);
+                    match *conn {
+                        CLIENT => self.answers.extend_from_slice(sent),
+                        _ => self.ends = end_told(sent).or(self.ends),
+                    }
                 }
+                Effect::Chore(ChoreCommand::Rebuild) => self.rebuilds += 1,
+                Effect::GiveBackMemory => self.given_back += 1,
                 _ => {}
             }
         }
@@ -165,18 +183,23 @@ impl Observer {
 
     /// The leader, whose history ends there, too, brings it up.
     fn follow(&mut self, epoch: u32, last: Zxid) -> ConnId {
+        let link = self.reach(epoch);
+        self.hear(link, PacketKind::Diff, last, None);
+        self.hear(link, PacketKind::NewLeader, Zxid::new(epoch, 0), None);
+        self.hear(link, PacketKind::UpToDate, Zxid::NONE, None);
+        link
+    }
+
+    /// It reaches the leader, and is told of the epoch.
+    fn reach(&mut self, epoch: u32) -> ConnId {
         self.wait(|observer| !observer.dials.is_empty());
         let (dial, _) = self.dials.pop().expect("it dials");
         self.links += 1;
         let link = ConnId { index: self.links, generation: 1 };
         self.turn(&[Event::Peer(PeerEvent::Dialed { dial, outcome: Ok(link) })]);
-        let begin = Zxid::new(epoch, 0);
         let mut info = Vec::new();
         LeaderInfo { protocol: LEARNER_PROTOCOL }.write(&mut info);
-        self.hear(link, PacketKind::LeaderInfo, begin, Some(&info));
-        self.hear(link, PacketKind::Diff, last, None);
-        self.hear(link, PacketKind::NewLeader, begin, None);
-        self.hear(link, PacketKind::UpToDate, Zxid::NONE, None);
+        self.hear(link, PacketKind::LeaderInfo, Zxid::new(epoch, 0), Some(&info));
         link
     }
 
@@ -184,6 +207,20 @@ impl Observer {
         let mut bytes = Vec::new();
         write_packet(kind, zxid, data, &mut bytes);
         self.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &bytes })]);
+    }
+
+    /// A txn of nobody here: where the history ends then.
+    fn inform(&mut self, link: ConnId, zxid: Zxid) {
+        let inform = inform(SessionId(5), 1, zxid);
+        self.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &inform })]);
+        assert_eq!(self.node.state().last_zxid(), zxid);
+    }
+
+    /// Its leader goes, and the voters have elected one again.
+    fn part(&mut self, link: ConnId) {
+        self.turn(&[Event::Peer(PeerEvent::Closed { link })]);
+        self.wait(|observer| observer.told == Some(PeerState::Looking));
+        self.vote();
     }
 
     /// A client of this server alone: its session.
@@ -312,18 +349,61 @@ fn a_txn_that_waits_for_reads_before_it_is_not_lost_with_the_role() {
     write.put_string("/");
     write.put_buffer(Some(b"x"));
     write.put_i32(-1);
-    let header = TxnHeader { session, cxid: 7, zxid: Zxid::new(1, 1), time: WallMillis(9) };
-    let txn = Txn::SetData { path: "/".to_owned(), data: Some(b"x".to_vec()), version: 1 };
-    let (mut entry, mut inform) = (Vec::new(), Vec::new());
-    Entry::write(&header, &txn, None, &mut entry);
-    write_packet(PacketKind::Inform, header.zxid, Some(&entry), &mut inform);
+    let last = Zxid::new(1, 1);
+    let inform = inform(session, 7, last);
     observer.turn(&[Event::Frame { conn, body: &watches }, Event::Frame { conn, body: &write }]);
     observer.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &inform })]);
     assert_eq!(observer.node.state().last_zxid(), Zxid::ZERO, "the watches come first");
-    observer.turn(&[Event::Peer(PeerEvent::Closed { link })]);
-    observer.wait(|observer| observer.told == Some(PeerState::Looking));
-    observer.vote();
+    observer.part(link);
     // The leader has no more than this server has logged.
-    observer.follow(2, header.zxid);
-    assert_eq!(observer.node.state().last_zxid(), Zxid::new(1, 1));
+    observer.follow(2, last);
+    assert_eq!(observer.node.state().last_zxid(), last);
+}
+
+/// The same would be sent again; where the next does not come as far, it may need this history.
+#[test]
+fn an_image_is_asked_for_after_a_bad_sync_until_a_leader_goes_before_his() {
+    let at_once = |config: &mut Config| config.ensemble.observing.election_delay_ms = 0;
+    let mut observer = Observer::new(9, at_once);
+    let link = observer.follow(1, Zxid::ZERO);
+    let last = Zxid::new(1, 1);
+    observer.inform(link, last);
+    observer.part(link);
+    let mut link = observer.reach(2);
+    assert_eq!(observer.ends, Some(last));
+    // A gap.
+    observer.hear(link, PacketKind::Diff, Zxid::new(2, 9), None);
+    let bytes = inform(SessionId(5), 1, Zxid::new(2, 5));
+    observer.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &bytes })]);
+    for (epoch, ends) in [(3, Zxid::ZERO), (4, last)] {
+        observer.part(link);
+        link = observer.reach(epoch);
+        assert_eq!(observer.ends, Some(ends), "in epoch {epoch}");
+    }
+}
+
+#[test]
+fn who_observed_without_a_log_reads_what_it_has_before_it_votes() {
+    for (logs, rebuilds) in [(false, 1), (true, 0)] {
+        let mut observer = Observer::new(10, |config| {
+            config.ensemble.observing.election_delay_ms = 0;
+            config.ensemble.observing.logs = logs;
+            config.ensemble.reconfig_enabled = true;
+        });
+        let link = observer.follow(1, Zxid::ZERO);
+        observer.inform(link, Zxid::new(1, 1));
+        let voters = (1..=LEADER).map(|id| {
+            let text = format!("m{id}:2888:3888:participant");
+            (ServerId(id), MemberSpec::read(ServerId(id), &text, false).expect("a line"))
+        });
+        observer.members = Membership::new(Zxid::new(1, 2).0, voters.collect());
+        observer.part(link);
+        observer.wait(|observer| observer.told.is_some());
+        assert_eq!(observer.rebuilds, rebuilds, "logs: {logs}");
+        assert_eq!(observer.given_back, 0);
+        if rebuilds > 0 {
+            observer.turn(&[Event::Rebuilt(&Handover::new(fresh()))]);
+        }
+        assert_eq!(observer.given_back, rebuilds, "of the state that it had");
+    }
 }

@@ -53,6 +53,17 @@ impl Led {
         led
     }
 
+    /// It has elected 3 with the others, in round 5, and has reached it.
+    fn elected() -> Led {
+        let mut led = Led::looking();
+        led.votes_in(5, 2, PeerState::Looking, 3, "version=0");
+        led.votes_in(5, 3, PeerState::Looking, 3, "version=0");
+        led.now.mono = led.now.mono.plus_ms(300);
+        led.turn(&[]);
+        led.comes_to("m3");
+        led
+    }
+
     /// 3 leads it, and it has been told of the list's version.
     fn following() -> Led {
         let mut led = Led::looking();
@@ -273,12 +284,7 @@ fn who_looks_for_a_leader_takes_over_a_newer_configuration() {
 /// Its door is open again, and it waits for nobody to come through it: it has forgotten its vote.
 #[test]
 fn a_leader_that_has_started_again_before_it_led_is_not_waited_for() {
-    let mut led = Led::looking();
-    led.votes_in(5, 2, PeerState::Looking, 3, "version=0");
-    led.votes_in(5, 3, PeerState::Looking, 3, "version=0");
-    led.now.mono = led.now.mono.plus_ms(300);
-    led.turn(&[]);
-    led.comes_to("m3");
+    let mut led = Led::elected();
     assert_eq!((led.stand().as_str(), led.elections()), ("following - discovery", 1));
     led.votes_in(1, 2, PeerState::Looking, 2, "version=0");
     assert_eq!(led.elections(), 1, "another may look");
@@ -290,12 +296,7 @@ fn a_leader_that_has_started_again_before_it_led_is_not_waited_for() {
 /// Once it has shown that it leads, its link tells when that is over.
 #[test]
 fn a_leader_that_has_told_its_epoch_is_left_with_its_link() {
-    let mut led = Led::looking();
-    led.votes_in(5, 2, PeerState::Looking, 3, "version=0");
-    led.votes_in(5, 3, PeerState::Looking, 3, "version=0");
-    led.now.mono = led.now.mono.plus_ms(300);
-    led.turn(&[]);
-    led.comes_to("m3");
+    let mut led = Led::elected();
     led.says(PacketKind::LeaderInfo, EPOCH, Some(&0x10000_i32.to_be_bytes()));
     led.votes_in(6, 3, PeerState::Looking, 3, "version=0");
     assert_eq!(led.elections(), 1);

@@ -11,13 +11,14 @@ use crate::election::{
 };
 use crate::members::Role as Kind;
 use crate::peering::{HostPort, InitialForm, PacketBytes};
-use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Ring, Tail};
+use crate::zab::{Ensemble, LeaderSettings, LearnerSettings, LogSync, ObserverDelays, Tail};
 
 use super::super::Start;
 use super::held::Held;
 use super::locals::Locals;
 use super::masters::Masters;
 use super::measures::Stand;
+use super::remembered::Remembered;
 use super::{Member, Role, dialable, read_only};
 
 pub(super) struct MemberSettings {
@@ -99,11 +100,6 @@ impl MemberSettings {
             leader_serves: keys.leading.serves_clients,
         }
     }
-
-    /// Holds what comes after `after`.
-    pub fn ring(&self, after: Zxid) -> Ring {
-        Ring::bounded(after, self.ring_bytes)
-    }
 }
 
 /// Between two tries of Java's that count.
@@ -144,6 +140,8 @@ impl Member {
             max_interval_ms: keys.elections.max_interval_ms,
         };
         let election = Election::new(voting, electorate(&ensemble), standing);
+        let held = Held::of(settings.packet_bytes);
+        let remembered = Remembered::bounded(settings.ring_bytes);
         Some(Box::new(Member {
             masters: settings.observer_port.map(Masters::new),
             settings,
@@ -156,7 +154,7 @@ impl Member {
             meant: meant.into(),
             told: Default::default(),
             uses: BTreeMap::new(),
-            held: Held::new(limits::LEARNERS_HELD_BYTES),
+            held,
             dials: BTreeMap::new(),
             images: BTreeMap::new(),
             last_dial: 0,
@@ -169,7 +167,7 @@ impl Member {
             is_unkept: false,
             wants_image: false,
             tail,
-            ring: None,
+            remembered,
             gave_up_image: false,
             rests_until: None,
             looking_since: now,

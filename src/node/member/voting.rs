@@ -140,6 +140,8 @@ impl Node {
             outcome.vote.election_epoch
         );
         self.end_read_only(out);
+        // A role goes on from the state and the tail behind it: both must meet.
+        self.member.iter().for_each(|member| self.check_applied(member.tail.applied()));
         if role == PeerState::Leading {
             self.begin_leading(out);
             // Its port is open, and who has come there already is taken up.

@@ -60,7 +60,7 @@ pub fn start(voters: &[i64]) -> Start {
     let ensemble = Ensemble { last_seen: current.clone(), current, reconfig_enabled: false };
     let mut ring = Ring::new(z(6, 0));
     for counter in 1..=3 {
-        ring.push(z(6, counter), Bytes::from_static(b"recovered"));
+        ring.push(z(6, counter), b"recovered");
     }
     Start { me: ME, settings: settings(), ensemble, accepted_epoch: 6, ours, ring }
 }
@@ -256,7 +256,7 @@ impl Bench {
     pub fn propose(&mut self) -> Zxid {
         self.turn(|leadership, turn| {
             let zxid = leadership.next_zxid(turn).expect("there is a next");
-            leadership.propose(zxid, Bytes::from_static(b"txn"));
+            leadership.propose(zxid, b"txn");
             zxid
         })
     }

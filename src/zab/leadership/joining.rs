@@ -11,7 +11,7 @@ use crate::members::{Acks, MemberSpec, Slots};
 use crate::peering::{LEARNER_PROTOCOL, Packet};
 
 use super::super::acks::AckTable;
-use super::super::discovery::{Step, Summary};
+use super::super::discovery::{Step, Summary, take_ticket};
 use super::super::feed::LearnerKind;
 use super::super::feeding::{FirstAck, read_ack_epoch};
 use super::super::learner::{Known, Learner, Stage};
@@ -104,6 +104,9 @@ impl Leadership {
             if self.is_over {
                 return Ok(());
             }
+        }
+        if self.reign.is_none() && self.discovery.is_far_off(accepted) {
+            return Err(Parting::Epoch(accepted));
         }
         self.feeding.set_stage(link, Stage::AwaitEpoch(known));
         self.discovery.on_info(known.server, accepted.max(0));
@@ -283,7 +286,7 @@ impl Leadership {
         if *reconfig_enabled && current.version == 0 && last_seen.version == 0 {
             *last_seen = current.clone();
             last_seen.version = begin.0;
-            let (config, ticket) = (Box::new(last_seen.clone()), turn.next_ticket());
+            let (config, ticket) = (Box::new(last_seen.clone()), take_ticket(turn.last_ticket));
             turn.out.push(Output::LastSeen { config, ticket });
             self.set_quorums();
         }

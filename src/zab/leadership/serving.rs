@@ -1,7 +1,5 @@
 //! Proposals out, ACKs in, commits: and what learners ask beside it.
 
-use bytes::Bytes;
-
 use crate::base::{ConnId, Zxid};
 use crate::peering::{Packet, PacketKind, Revalidated};
 
@@ -26,7 +24,7 @@ impl Leadership {
 
     /// Proposes a txn, whose record goes to this server's log at the same time. `data` is the
     /// record's entry.
-    pub fn propose(&mut self, zxid: Zxid, data: Bytes) {
+    pub fn propose(&mut self, zxid: Zxid, data: &[u8]) {
         let reign = self.reign.as_mut().expect("a leader proposes in its own epoch");
         assert!(reign.is_established && !self.is_over, "a leader with a quorum proposes");
         reign.acks.propose(zxid, &self.slots);

@@ -230,6 +230,19 @@ fn a_voter_that_promised_a_later_epoch_ends_the_leadership() {
     assert_eq!(bench.ended, Some(why));
 }
 
+#[test]
+fn nobody_takes_the_ensemble_to_the_end_of_its_epochs() {
+    let mut bench = Bench::new(start(&[1, 2, 3]));
+    let last = 6 + EPOCHS_YIELDED_TO as u32;
+    bench.observe(9, last + 1);
+    bench.join(2, last + 1);
+    let far_off = Parting::Epoch(i64::from(last) + 1);
+    assert_eq!(bench.closed, [(9, far_off), (2, far_off)]);
+    bench.join(2, last);
+    bench.write_all();
+    assert_eq!(bench.said_to(2), [format!("LEADERINFO {}.0", last + 1)]);
+}
+
 /// Five voters in one group, of which the last two weigh nothing.
 fn weighed() -> Start {
     let mut start = start(&[1, 2, 3, 4, 5]);

@@ -75,7 +75,7 @@ impl World {
         let after = before.last().map_or(Zxid::ZERO, |last| last.zxid);
         let mut ring = Ring::bounded(after, self.shape.ring_bytes);
         for record in kept {
-            ring.push(record.zxid, record.data.clone());
+            ring.push(record.zxid, &record.data);
         }
         let machine = &mut self.machines[index];
         machine.number = number;
@@ -266,7 +266,7 @@ impl World {
         Entry::write(&header, &txn, None, &mut encoded);
         let record = Recent { zxid, data: Bytes::from(encoded) };
         self.counts.proposals += 1;
-        l.leadership.propose(zxid, record.data.clone());
+        l.leadership.propose(zxid, &record.data);
         l.pending.push_back(record.clone());
         l.batch.push(record);
     }

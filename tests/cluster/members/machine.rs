@@ -267,6 +267,7 @@ impl Machine {
                 Effect::Kerberos(_) => panic!("nobody here has a ticket"),
                 Effect::Move(_) => panic!("the members stay where they are"),
                 Effect::Established { .. } | Effect::PauseAll | Effect::ResumeAll => {}
+                Effect::GiveBackMemory => {}
             }
         }
         self.links.flush_all(wires);

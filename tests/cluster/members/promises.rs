@@ -123,15 +123,23 @@ impl Record {
         }
     }
 
-    /// A vote for oneself promises what is on disk.
+    /// A vote for oneself promises what is on disk, unless it is what others still vote for in that
+    /// round: what an earlier life had told them. It may have been cut since to what a leader with
+    /// a quorum had, so nothing committed is beyond that; and they would wait for ever for it.
     fn on_vote(&mut self, member: usize, said: &Notification) {
         let vote = said.vote;
-        if said.state != PeerState::Looking || vote.leader != server_id(member) {
+        if said.state != PeerState::Looking {
+            return;
+        }
+        let promise = (vote.leader.0, vote.zxid.0, vote.peer_epoch, vote.election_epoch);
+        if vote.leader != server_id(member) {
+            self.seconded.insert(promise);
             return;
         }
         self.count("votes for oneself");
         let kept = &self.members[member];
-        if vote.zxid.0 > kept.synced || vote.peer_epoch > kept.current {
+        let is_above = vote.zxid.0 > kept.synced || vote.peer_epoch > kept.current;
+        if is_above && !self.seconded.contains(&promise) {
             let (synced, current) = (kept.synced, kept.current);
             self.find(format!(
                 "positions: {member} votes with {vote:?}; its disk has 0x{synced:x} and the epoch \

@@ -74,6 +74,8 @@ pub struct Record {
     pub(super) established: BTreeSet<u32>,
     /// What the leader of each epoch began with.
     pub(super) beginnings: BTreeMap<u32, i64>,
+    /// Votes for somebody else: for whom, with what history, in which round.
+    pub(super) seconded: BTreeSet<(i64, i64, i64, i64)>,
     pub(super) members: Vec<Kept>,
     /// Kept for scripts only.
     pub deeds: Option<Vec<(usize, Deed)>>,

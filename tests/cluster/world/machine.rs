@@ -309,6 +309,7 @@ impl Machine {
                 Effect::Established { .. }
                 | Effect::PauseAll
                 | Effect::ResumeAll
+                | Effect::GiveBackMemory
                 | Effect::Finished => {}
             }
         }

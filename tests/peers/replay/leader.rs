@@ -52,7 +52,7 @@ impl Leader {
         let epoch = i64::from(last_zxid.epoch());
         let mut ring = Ring::new(Zxid::new(last_zxid.epoch(), 0));
         for record in &log {
-            ring.push(record.zxid, record.data.clone());
+            ring.push(record.zxid, &record.data);
         }
         let start = Start {
             me: ServerId(me),
@@ -113,7 +113,7 @@ impl Leader {
         let Leader { leadership, last_ticket, out, .. } = self;
         let mut turn = Turn { now: NOW, last_ticket, out };
         assert_eq!(leadership.next_zxid(&mut turn), Some(zxid));
-        leadership.propose(zxid, data.clone());
+        leadership.propose(zxid, &data);
         leadership.flush(&mut turn);
         self.log.push(Recent { zxid, data });
         self.last_ticket = self.last_ticket.next();

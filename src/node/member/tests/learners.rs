@@ -78,6 +78,20 @@ impl Alone {
         assert!(!self.is_closed(index));
     }
 
+    /// It stood still for too long to lead, and leads again once its snapshot is let go of.
+    fn giving_up_a_snapshot() -> Alone {
+        let mut alone = Alone::leading();
+        alone.node.snapshots.demand();
+        alone.turn(&[]);
+        alone.turn(&[]);
+        assert!(alone.node.snapshots.is_busy());
+        alone.now.mono = alone.now.mono.plus_ms(60_000);
+        alone.turn(&[]);
+        alone.turn(&[]);
+        assert_eq!(alone.node.mode(), NodeMode::Looking);
+        alone
+    }
+
     fn is_closed(&self, index: u32) -> bool {
         self.closed.contains(&link(index))
     }
@@ -154,17 +168,22 @@ fn the_oldest_of_those_who_came_early_makes_room_at_its_port() {
 /// The chore thread may take its time to let go of it, and says when it has.
 #[test]
 fn a_snapshot_that_was_given_up_is_waited_for_asleep() {
-    let mut alone = Alone::leading();
-    alone.node.snapshots.demand();
-    alone.turn(&[]);
-    alone.turn(&[]);
-    assert!(alone.node.snapshots.is_busy());
-    // It stood still for too long to lead.
-    alone.now.mono = alone.now.mono.plus_ms(60_000);
-    alone.turn(&[]);
-    alone.turn(&[]);
-    assert_eq!(alone.node.mode(), NodeMode::Looking);
+    let mut alone = Alone::giving_up_a_snapshot();
     assert!(alone.node.snapshots.is_busy() && !alone.node.wants_turn(), "nothing else brings it");
     alone.turn(&[Event::Storage(crate::history::StorageEvent::SnapshotAbandoned)]);
     alone.lead();
+}
+
+/// Its place among the links says nothing of when it came.
+#[test]
+fn of_a_server_that_came_early_twice_the_last_link_stands() {
+    let mut alone = Alone::giving_up_a_snapshot();
+    for index in [5, 2] {
+        alone.now.mono = alone.now.mono.plus_ms(1);
+        alone.greets(index, 9, PacketKind::ObserverInfo);
+    }
+    assert_eq!(alone.closed, []);
+    alone.turn(&[Event::Storage(crate::history::StorageEvent::SnapshotAbandoned)]);
+    alone.lead();
+    assert_eq!(alone.closed, [link(5)]);
 }
