@@ -234,6 +234,10 @@ pub const KEPT_ENTRIES: usize = 8192;
 /// The same of what one turn sends.
 pub const ARENA_KEPT_BYTES: usize = 4 * 1024 * 1024;
 
+/// Sessions that have just ended, which a leader tells from other servers' own. Ten seconds of as
+/// many ends as a leader can commit; whichever ended first makes room.
+pub const ENDED_SESSIONS: usize = 128 * 1024;
+
 /// How many epochs ahead of its leader's a learner's promise may be, for that leader to make room
 /// for one that outdoes it. Each failed election is one; more were never promised in this ensemble.
 pub const EPOCHS_YIELDED_TO: i64 = 1000;

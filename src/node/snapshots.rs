@@ -203,6 +203,7 @@ impl Node {
                 walk.zxid
             );
             self.metrics.snapshot_error_count.one();
+            self.snapshots.make_do();
             return self.give_up_snapshot(out);
         }
         if walk.queued >= limits::SNAPSHOT_PACE_BYTES {
@@ -240,7 +241,6 @@ impl Node {
             return;
         };
         let zxid = *zxid;
-        self.snapshots.make_do();
         self.state.snapshot_abandon();
         out.push(Effect::Chore(ChoreCommand::SnapshotAbandon));
         self.snapshots.stage = Stage::AwaitGivenUp { zxid };

@@ -427,6 +427,7 @@ impl Node {
         if let Txn::CloseSession { .. } = txn {
             self.sessions.forget(header.session);
             self.left_writes.remove(&header.session);
+            self.note_ended(header.session);
             self.forget_speaker(header.session);
             let by_client = matches!(proposal.origin, Origin::Client { .. });
             if let Some(&holder) = self.by_session.get(&header.session)

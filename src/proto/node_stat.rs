@@ -32,6 +32,7 @@ impl NodeStat {
         Ok(NodeStat { czxid, mzxid, pzxid, ctime, mtime, version, cversion, aversion, owner })
     }
 
+    /// The pzxid comes last, unlike in the digest.
     pub fn write(&self, out: &mut Vec<u8>) {
         let longs = [self.czxid.0, self.mzxid.0, self.ctime, self.mtime];
         longs.into_iter().for_each(|long| out.put_i64(long));

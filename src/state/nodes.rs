@@ -8,12 +8,12 @@ use foldhash::SharedSeed;
 use foldhash::fast::FoldHasher;
 
 use crate::base::Zxid;
+use crate::proto::NodeStat;
 
 use super::NodeId;
 use super::recent::{Mark, Recent};
 use super::slab::Slab;
 use super::table::IdTable;
-use crate::proto::NodeStat;
 
 /// No node.
 pub(super) const NONE: u32 = u32::MAX;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::ConnId;
-use crate::base::limits::LEARNERS_HELD_BYTES;
+use crate::base::{ConnId, limits};
 use crate::peering::PacketBytes;
 
 const WHOLE_PACKETS: usize = 4;
@@ -20,7 +19,7 @@ pub(super) struct Held {
 impl Held {
     /// Several whole packets at least must have room, however long they may be.
     pub fn of(packet: PacketBytes) -> Held {
-        Held::new(LEARNERS_HELD_BYTES.max(packet.data.saturating_mul(WHOLE_PACKETS)))
+        Held::new(limits::LEARNERS_HELD_BYTES.max(packet.data.saturating_mul(WHOLE_PACKETS)))
     }
 
     fn new(most: usize) -> Held {

@@ -2,6 +2,10 @@
 //! them. They expire here and end with the role. One that wants an ephemeral becomes a session of
 //! the whole ensemble first, where the operator allows that.
 
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+
 use crate::base::{ConnId, Instant, ServerId, SessionId, limits};
 use crate::config::Config;
 use crate::proto::{Create, CreateKind, ErrorCode, MultiOp, OpCode, Request, RequestHeader};
@@ -19,11 +23,57 @@ pub(super) struct Locals {
     /// Whose ids begin with this were given out here.
     me: ServerId,
     pub sessions: Sessions,
+    /// Where this server leads.
+    ended: Ended,
+}
+
+/// Sessions of the whole ensemble that have just ended. A server that has not heard of it may still
+/// forward what their clients asked, and they are not to be taken for that server's own.
+struct Ended {
+    /// How long a server can be linked to its leader and not have heard.
+    keep_ms: u64,
+    /// In the order they ended in.
+    queue: VecDeque<(Instant, SessionId)>,
+    ids: HashMap<SessionId, Instant, FixedState>,
+}
+
+impl Ended {
+    fn new(keep_ms: u64, me: ServerId) -> Ended {
+        let ids = HashMap::with_hasher(FixedState::with_seed(me.0 as u64));
+        Ended { keep_ms, queue: VecDeque::new(), ids }
+    }
+
+    fn add(&mut self, session: SessionId, now: Instant) {
+        while let Some(&(at, oldest)) = self.queue.front()
+            && (now.ms_since(at) > self.keep_ms || self.queue.len() >= limits::ENDED_SESSIONS)
+        {
+            self.queue.pop_front();
+            // Its id may have ended once more.
+            if self.ids.get(&oldest) == Some(&at) {
+                self.ids.remove(&oldest);
+            }
+        }
+        self.queue.push_back((now, session));
+        self.ids.insert(session, now);
+    }
+
+    fn has(&self, session: SessionId, now: Instant) -> bool {
+        self.ids.get(&session).is_some_and(|at| now.ms_since(*at) <= self.keep_ms)
+    }
 }
 
 impl Locals {
-    pub fn new(config: &Config, me: ServerId, tick_ms: u64, now: Instant) -> Locals {
+    /// `silence_ms`: after it a leader gives up a server that says nothing.
+    pub fn new(
+        config: &Config,
+        me: ServerId,
+        tick_ms: u64,
+        silence_ms: u64,
+        now: Instant,
+    ) -> Locals {
         Locals {
+            // What it was sent last it has before it answers, and that is within the time.
+            ended: Ended::new(2 * silence_ms, me),
             is_enabled: config.ensemble.local_sessions,
             upgrades: config.ensemble.local_session_upgrades,
             me,
@@ -37,9 +87,10 @@ impl Locals {
     }
 
     /// A session that a leader does not know may be another server's own; but not one that was
-    /// this server's.
-    fn may_be_elsewhere(&self, session: SessionId) -> bool {
-        self.is_enabled && (session.0 >> 56) & 0xff != self.me.0 & 0xff
+    /// this server's, nor one that was everybody's until now.
+    fn may_be_elsewhere(&self, session: SessionId, now: Instant) -> bool {
+        let was_mine = (session.0 >> 56) & 0xff == self.me.0 & 0xff;
+        self.is_enabled && !was_mine && !self.ended.has(session, now)
     }
 }
 
@@ -90,6 +141,17 @@ impl Node {
         self.left_writes.remove(&session);
     }
 
+    /// A session of the whole ensemble is over.
+    pub(in super::super) fn note_ended(&mut self, session: SessionId) {
+        let now = self.now.mono;
+        if self.leads()
+            && let Some(member) = self.member.as_deref_mut()
+            && member.locals.is_enabled
+        {
+            member.locals.ended.add(session, now);
+        }
+    }
+
     /// What is said of a client of this server that leads: whether its session may write, and
     /// whether it may own a node. `refused` is what was found out about that before.
     pub(in super::super) fn judge_own(
@@ -112,10 +174,11 @@ impl Node {
         session: SessionId,
         owner: Owner,
     ) -> (Result<(), ErrorCode>, Result<(), ErrorCode>) {
-        let known = self.sessions.check(session, owner);
-        let may_be_elsewhere =
-            self.member.as_ref().is_some_and(|member| member.locals.may_be_elsewhere(session));
-        if may_be_elsewhere && !self.sessions.is_tracked(session) {
+        let (known, now) = (self.sessions.check(session, owner), self.now.mono);
+        let may_be_elsewhere = |member: &Member| member.locals.may_be_elsewhere(session, now);
+        if !self.sessions.is_tracked(session)
+            && self.member.as_deref().is_some_and(may_be_elsewhere)
+        {
             return (Ok(()), known);
         }
         (known, known)

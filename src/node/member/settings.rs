@@ -132,7 +132,7 @@ impl Member {
         let tail = Tail::new(applied, std::mem::take(&mut start.tail), replay_until(start));
         let zxid = if start.is_lost { Zxid::NONE } else { tail.logged() };
         let standing = Standing { zxid, peer_epoch: start.current_epoch };
-        let locals = Locals::new(config, me, settings.leader.tick_ms, now);
+        let locals = Locals::new(config, me, settings.leader.tick_ms, sync_limit_ms, now);
         let voting = ElectionSettings {
             me,
             observer: settings.learner.role == Kind::Observer,

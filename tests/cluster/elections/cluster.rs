@@ -11,7 +11,7 @@ use zkd::peering::PeerState;
 use super::check::{Violation, check};
 use super::history::History;
 use super::member::{Member, Status};
-use super::plan::{Fault, Outside, Plan};
+use super::plan::{Fault, Kind, Outside, Plan};
 use super::wires::{Names, Wires};
 use crate::world::Event;
 use crate::world::clock::Clock;
@@ -298,6 +298,10 @@ impl Cluster {
                     self.world.history.count("misled by the oldest");
                     return Ok(now.ms_since(calm));
                 }
+                (Err(_), _) if now > bound && self.does_java_hold_off() => {
+                    self.world.history.count("held off by a leader of Java's");
+                    return Ok(now.ms_since(calm));
+                }
                 (Err(why), _) if now > bound => return Err(why),
                 (Err(_), Some(_)) => {
                     self.agreed = None;
@@ -313,6 +317,19 @@ impl Cluster {
     /// so: the others may go on choosing a leader that it does not accept.
     fn do_the_oldest_mislead(&self) -> bool {
         self.members.iter().any(|member| member.hides_its_epoch(&self.plan))
+    }
+
+    /// Somebody has accepted a later epoch than that of a Java leader whom a quorum follows: it
+    /// cannot follow, and the leader does not make room.
+    fn does_java_hold_off(&self) -> bool {
+        let leads = |place: &usize| {
+            let status = self.members[*place].status();
+            status.is_some_and(|status| status.is_established && status.role == PeerState::Leading)
+        };
+        let is_java = |place: &usize| self.plan.members[*place].kind != Kind::Zkd;
+        let leader = (0..self.members.len()).find(|place| is_java(place) && leads(place));
+        let epoch = leader.map(|place| self.members[place].kept.current);
+        epoch.is_some_and(|epoch| self.members.iter().any(|member| member.kept.accepted > epoch))
     }
 
     /// One leader, whom all of these follow who vote and observe all others.

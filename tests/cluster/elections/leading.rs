@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zkd::base::{Instant, ServerId};
 
 use super::history::Deed;
-use super::plan::Plan;
+use super::plan::{Kind, Plan};
 use super::role::{News, Office, QUORUM_PORT, Word, Words};
 use super::wires::{Line, Wires};
 use crate::world::network::Socket;
@@ -204,6 +204,17 @@ impl Leading {
         match word {
             Word::Hello { id, accepted } => {
                 (learner.id, learner.accepted) = (Some(ServerId(id)), accepted);
+                let may_lead = |place: usize| office.plan.members[place].votes;
+                let is_zkd = |place: usize| office.plan.members[place].kind == Kind::Zkd;
+                if !matches!(self.stage, Stage::Closed | Stage::Discovery)
+                    && accepted > self.epoch
+                    && office.plan.place_of(id).is_some_and(may_lead)
+                    && office.plan.place_of(office.me.0).is_some_and(is_zkd)
+                {
+                    // It can follow in a later epoch alone. A leader of Java's kind goes on.
+                    office.wires.history.count("leaders that yielded");
+                    return news.push(News::Lost);
+                }
                 if !matches!(self.stage, Stage::Closed | Stage::Discovery) {
                     let epoch = self.epoch;
                     learner.line.send(office.wires, &Word::Epoch { epoch }.bytes());

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::base::limits;
+use crate::history::Behind;
 use crate::node::{PeerEvent, PeerPort};
 use crate::peering::{
     Forwarded, Initial, InitialForm, LEARNER_PROTOCOL, LearnerInfo, Notification, PacketKind,
@@ -170,7 +172,7 @@ fn the_oldest_of_those_who_came_early_makes_room_at_its_port() {
 fn a_snapshot_that_was_given_up_is_waited_for_asleep() {
     let mut alone = Alone::giving_up_a_snapshot();
     assert!(alone.node.snapshots.is_busy() && !alone.node.wants_turn(), "nothing else brings it");
-    alone.turn(&[Event::Storage(crate::history::StorageEvent::SnapshotAbandoned)]);
+    alone.turn(&[Event::Storage(StorageEvent::SnapshotAbandoned)]);
     alone.lead();
 }
 
@@ -183,7 +185,34 @@ fn of_a_server_that_came_early_twice_the_last_link_stands() {
         alone.greets(index, 9, PacketKind::ObserverInfo);
     }
     assert_eq!(alone.closed, []);
-    alone.turn(&[Event::Storage(crate::history::StorageEvent::SnapshotAbandoned)]);
+    alone.turn(&[Event::Storage(StorageEvent::SnapshotAbandoned)]);
     alone.lead();
     assert_eq!(alone.closed, [link(5)]);
+}
+
+/// Its time to make do with an older one is when the disk gives no better: not when a role ends.
+#[test]
+fn a_role_that_ends_makes_no_snapshot_fresher() {
+    let mut alone = Alone::leading();
+    let behind = Behind { txns: 1, bytes: limits::IMAGE_BEHIND_BYTES + 1 };
+    alone.node.snapshots.restart(Some(Zxid::ZERO), behind);
+    alone.node.snapshots.demand();
+    alone.turn(&[]);
+    assert!(alone.node.snapshots.is_busy());
+    alone.now.mono = alone.now.mono.plus_ms(60_000);
+    alone.turn(&[]);
+    alone.turn(&[]);
+    assert_eq!(alone.node.mode(), NodeMode::Looking);
+    assert_eq!(alone.node.snapshots.fresh(limits::IMAGE_BEHIND_BYTES), None);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_read_is_not_sent_again() {
+    let mut alone = Alone::leading();
+    alone.node.snapshots.restart(Some(Zxid(7)), Behind::default());
+    let member = alone.node.member.as_deref_mut().expect("a member");
+    member.images.insert(link(0), Zxid(7));
+    let reason = "a bad block".to_owned();
+    alone.turn(&[Event::Storage(StorageEvent::ReadFailed { reader: link(0), reason })]);
+    assert_eq!(alone.node.snapshots.last, None);
 }

@@ -1,7 +1,9 @@
 //! Sessions of a leader that are its alone.
 
 use super::*;
-use crate::proto::{Create, CreateKind as Kind, MultiOp, Request};
+use crate::base::limits;
+use crate::proto::{Create, CreateKind as Kind, ErrorCode, MultiOp, Request};
+use crate::session::Owner;
 
 fn leads(upgrades: bool) -> Alone {
     let mut alone = Alone::among(1, |config, _| {
@@ -113,4 +115,34 @@ fn only_a_create_of_an_ephemeral_upgrades() {
         assert_eq!(wants(Request::Multi(ops)), wanted, "{kind:?} {flags}");
     }
     assert!(!wants(Request::BadMulti) && !wants(Request::CloseSession));
+}
+
+/// It may be that server's own; but where it was everybody's, the server has not heard of its end.
+#[test]
+fn who_forwards_for_a_session_that_has_just_ended_is_refused() {
+    let mut alone = leads(true);
+    let theirs = SessionId(9 << 56 | 7);
+    let judge = |alone: &mut Alone| alone.node.judge_forwarded(theirs, Owner::Learner(conn(9))).0;
+    assert_eq!(judge(&mut alone), Ok(()));
+    alone.node.note_ended(theirs);
+    assert_eq!(judge(&mut alone), Err(ErrorCode::SessionExpired));
+    for n in 0..limits::ENDED_SESSIONS as i64 {
+        alone.node.note_ended(SessionId(8 << 56 | n));
+    }
+    assert_eq!(judge(&mut alone), Ok(()), "it made room");
+    alone.node.note_ended(theirs);
+    alone.now.mono = alone.now.mono.plus_ms(3_600_000);
+    alone.turn(&[]);
+    assert_eq!(judge(&mut alone), Ok(()), "no server is silent for so long");
+}
+
+/// Nobody comes back with it.
+#[test]
+fn what_a_session_left_under_way_is_forgotten_with_it() {
+    let mut alone = leads(true);
+    let (session, ..) = welcome(&alone.connect(conn(0), 0, false));
+    alone.ask(conn(0), 1, OpCode::Create, &create("/e", 1));
+    alone.node.left_writes.insert(SessionId(session), Zxid(i64::MAX));
+    alone.ask(conn(0), 2, OpCode::CloseSession, &[]);
+    assert!(alone.node.left_writes.is_empty());
 }
