@@ -172,7 +172,7 @@ pub enum Effect {
     Move(Box<Places>),
     Storage(StorageCommand),
     Chore(ChoreCommand),
-    /// A whole state was let go, while nobody is served.
+    /// A whole state was let go, or all that a learner was brought up with, while nobody is served.
     GiveBackMemory,
     /// For the thread that holds the Kerberos library.
     Kerberos(KerberosAsk),

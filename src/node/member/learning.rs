@@ -162,7 +162,7 @@ impl Node {
                 self.show_observers(zxid.zip(leader));
             }
             LearnerOutput::Established { epoch } => {
-                self.establish_learner(epoch);
+                self.establish_learner(epoch, out);
                 self.begin_observer_master(epoch);
                 self.take_early_links(out);
             }
@@ -366,7 +366,7 @@ impl Node {
         self.tell_learner(LearnerInput::Reloaded(tail), out);
     }
 
-    fn establish_learner(&mut self, epoch: i64) {
+    fn establish_learner(&mut self, epoch: i64, out: &mut Effects) {
         let Some(member) = self.member.as_deref_mut() else { return };
         let took_ms = self.now.mono.ms_since(member.looking_since);
         log::info!("Following in epoch 0x{epoch:x}, {took_ms} ms after the election began");
@@ -382,6 +382,8 @@ impl Node {
         }
         self.sessions.clear();
         self.with_election(|election, _, out| election.correct_epoch(epoch, out));
+        // What it was sent came faster than it ever does again.
+        out.push(Effect::GiveBackMemory);
     }
 
     pub(super) fn run_learner_timer(&mut self, out: &mut Effects) {

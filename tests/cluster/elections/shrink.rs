@@ -36,7 +36,13 @@ pub fn shrink(plan: &Plan, mut fails: impl FnMut(&Plan) -> bool) -> Plan {
 /// Whether a plan fails by the same checker.
 pub fn fails_like(violation: &str) -> impl FnMut(&Plan) -> bool {
     let wanted = kind(violation).to_owned();
-    move |plan: &Plan| run(plan).violation.is_some_and(|v| kind(&v) == wanted)
+    move |plan: &Plan| has_quorum(plan) && run(plan).violation.is_some_and(|v| kind(&v) == wanted)
+}
+
+/// Whether those who are to agree can.
+fn has_quorum(plan: &Plan) -> bool {
+    let core = plan.core.iter().copied().filter(|at| plan.members[*at].is_whole());
+    plan.is_enough(&core.collect())
 }
 
 type TryIt<'t> = &'t mut dyn FnMut(&mut Plan, Plan) -> bool;
@@ -74,8 +80,7 @@ pub fn without(plan: &Plan, place: usize) -> Option<Plan> {
     smaller.members.remove(place);
     smaller.core = renumbered(&plan.core, place);
     smaller.faults = plan.faults.iter().filter_map(|timed| fault_without(timed, place)).collect();
-    let core = smaller.core.iter().copied().filter(|at| smaller.members[*at].is_whole());
-    smaller.is_enough(&core.collect()).then_some(smaller)
+    has_quorum(&smaller).then_some(smaller)
 }
 
 fn renumbered(places: &[usize], gone: usize) -> Vec<usize> {

@@ -198,6 +198,8 @@ impl Links {
                 return;
             }
         }
+        // What else came in this turn may have made room.
+        came.extend(self.take_closed());
         while let Some(socket) = wires.network.accept(wires.node, port) {
             if port == CLIENT_PORT {
                 let whisper = Whisper::of(self.breakage);
@@ -347,15 +349,12 @@ impl Links {
                 }
                 Read::Over(_) => {
                     let line = self.remove(wires, index).expect("it was read");
-                    if line.is_parting {
-                        return false;
+                    let reason = CloseReason::PeerClosed;
+                    match line.kind {
+                        Kind::Client(_) => came.push(Came::ClientClosed { conn, reason }),
+                        Kind::Peer(_) if line.is_parting => {}
+                        Kind::Peer(_) => came.push(Came::Closed { link: conn }),
                     }
-                    came.push(match line.kind {
-                        Kind::Client(_) => {
-                            Came::ClientClosed { conn, reason: CloseReason::PeerClosed }
-                        }
-                        Kind::Peer(_) => Came::Closed { link: conn },
-                    });
                     return false;
                 }
                 Read::Bytes(_) if line.is_parting => {}

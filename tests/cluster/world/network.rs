@@ -268,6 +268,7 @@ impl Network {
         let way = conn.way(socket.end);
         let capacity = self.settings.capacity;
         let slow_us = self.slow_us(way);
+        let is_unread = !conn.ends[1 - socket.end].is_open || conn.pipes[socket.end].over.is_some();
         let conn = self.conns.get_mut(&socket.conn).expect("it was there");
         let pipe = &mut conn.pipes[socket.end];
         let taken = bytes.len().min(capacity.saturating_sub(pipe.outstanding));
@@ -284,6 +285,9 @@ impl Network {
             due = due.plus_ns(pipe.rng.below(gap_ns));
         }
         self.arm(clock, socket);
+        if taken == 0 && is_unread {
+            self.ask_for_room(clock, socket);
+        }
         taken
     }
 
@@ -492,6 +496,16 @@ impl Network {
         }
     }
 
+    /// Who waits for room asks for it from time to time, and finds out that nobody is there.
+    pub(super) fn ask_for_room(&mut self, clock: &mut Clock<Event>, writer: Socket) {
+        let Some(conn) = self.conns.get_mut(&writer.conn) else { return };
+        let pipe = &mut conn.pipes[writer.end];
+        if conn.ends[writer.end].is_open && pipe.wants_room && pipe.in_flight.is_empty() {
+            pipe.send(clock.now(), Piece::Bytes(Vec::new()));
+            self.arm(clock, writer);
+        }
+    }
+
     /// What was sent has found nobody: its sender is told.
     fn send_reset(&mut self, clock: &mut Clock<Event>, to: Socket) {
         let Socket { conn, end } = to;
@@ -516,6 +530,7 @@ impl Network {
                 into.reset();
                 clock.at(now, Some(node), Event::Happened(Happening::Readable { socket }));
             }
+            self.ask_for_room(clock, Socket { conn: id, end: 1 - end });
         }
         self.bury(id);
     }

@@ -3,7 +3,7 @@
 
 use zkd::base::Instant;
 
-use super::conn::{Conn, Piece};
+use super::conn::{Conn};
 use super::{Errand, Event, Network, Socket};
 use crate::world::clock::Clock;
 
@@ -93,12 +93,8 @@ impl Network {
             conn.ends[socket.end].is_open = false;
             conn.pipes[socket.end].in_flight.clear();
             let writer = Socket { end: 1 - socket.end, ..socket };
-            let pipe = &mut conn.pipes[writer.end];
-            pipe.arrived.clear();
-            if pipe.wants_room && pipe.in_flight.is_empty() {
-                pipe.send(clock.now(), Piece::Bytes(Vec::new()));
-                self.arm(clock, writer);
-            }
+            conn.pipes[writer.end].arrived.clear();
+            self.ask_for_room(clock, writer);
         }
         self.conns.retain(|_, conn| !conn.is_over());
     }
