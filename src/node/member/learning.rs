@@ -382,8 +382,11 @@ impl Node {
         }
         self.sessions.clear();
         self.with_election(|election, _, out| election.correct_epoch(epoch, out));
-        // What it was sent came faster than it ever does again.
-        out.push(Effect::GiveBackMemory);
+        // What it was sent came faster than it ever does again. Beside a large tree that is little,
+        // and would take long.
+        if self.state.node_count() <= limits::GIVE_BACK_NODES {
+            out.push(Effect::GiveBackMemory);
+        }
     }
 
     pub(super) fn run_learner_timer(&mut self, out: &mut Effects) {
