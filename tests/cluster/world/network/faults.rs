@@ -3,7 +3,7 @@
 
 use zkd::base::Instant;
 
-use super::conn::{Conn};
+use super::conn::Conn;
 use super::{Errand, Event, Network, Socket};
 use crate::world::clock::Clock;
 
