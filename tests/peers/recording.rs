@@ -138,9 +138,15 @@ fn record() -> Recorded {
 
 fn transcripts(recorded: &Recorded) -> Vec<(About, Vec<Line>)> {
     let Recorded { conversations, late, away, alone, anew } = recorded;
+    // A leader notices a moment late that the third is dead: until then it still writes to it.
+    let is_to_the_dead = |conversation: &Conversation, from: u64| {
+        from == *away && conversation.dialler == 3 && conversation.begins() < from
+    };
     let of = |port: Port, within: Range<u64>| {
-        let found: Vec<&Conversation> =
-            conversations.iter().filter(|conversation| conversation.port == port).collect();
+        let is_heard = |conversation: &&Conversation| {
+            conversation.port == port && !is_to_the_dead(conversation, within.start)
+        };
+        let found: Vec<&Conversation> = conversations.iter().filter(is_heard).collect();
         speech::lines(&found, &within)
     };
     let with_third = |mut lines: Vec<Line>| {

@@ -40,6 +40,13 @@ pub struct Conversation {
     pub pieces: Vec<Piece>,
 }
 
+impl Conversation {
+    /// The place of what was said first.
+    pub fn begins(&self) -> u64 {
+        self.pieces.first().map_or(u64::MAX, |piece| piece.place)
+    }
+}
+
 #[derive(Default)]
 struct Kept {
     ends: AtomicBool,
