@@ -15,7 +15,7 @@ use zkd::history::{ChoreCommand, Compression, StorageCommand, StorageEvent};
 use zkd::node::{Node, Start};
 use zkd::peering::HostPort;
 use zkd::reactor::{
-    Attended, Drained, Ended, Logging, PeerPorts, Ports, Reactor, Storage, map_what_is_large,
+    Attended, Drained, Ended, Logging, PeerPorts, Ports, Reactor, Storage, keep_memory_together,
     raise_limit,
 };
 use zkd::state::StateSettings;
@@ -25,7 +25,7 @@ use tickets::Tickets;
 
 /// Runs the server until it ends: its exit status.
 pub fn run(config: &Config) -> u8 {
-    map_what_is_large();
+    keep_memory_together();
     let logging = Logging::install("");
     let ended = serve(config, &logging);
     let status = match ended {

@@ -6,12 +6,19 @@
 #[cfg(target_env = "gnu")]
 const MAPPED_BYTES: libc::c_int = 128 * 1024;
 
-/// Once, before anything large is allocated.
-pub fn map_what_is_large() {
+/// All threads share one heap. What one thread builds another lets go of here: a tree that is read
+/// from a snapshot, a log's segment. With a heap for each thread what was let go of waits in one
+/// for a thread that never asks again, while another grows.
+#[cfg(target_env = "gnu")]
+const HEAPS: libc::c_int = 1;
+
+/// Once, before there are threads and anything large is allocated.
+pub fn keep_memory_together() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes no pointer and may be called by any thread at any time.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES);
+        libc::mallopt(libc::M_ARENA_MAX, HEAPS);
     }
 }
 

@@ -54,7 +54,7 @@ use late::Late;
 pub use limiter::{Limiter, Permit};
 use links::{Life, Links};
 pub use logging::{Drained, Logging};
-pub use memory::map_what_is_large;
+pub use memory::keep_memory_together;
 use moving::Moving;
 use notify::Notifier;
 pub use open_files::raise_limit;

@@ -104,9 +104,10 @@ impl Node {
     /// The last snapshot will do: what the log has behind it is sent behind the image. Where that
     /// is too much, whoever asks comes back once there is another.
     fn find_image(&mut self, link: ConnId, out: &mut Effects) {
-        let within = match self.has_role() {
-            true => limits::IMAGE_BEHIND_BYTES,
-            false => limits::IMAGE_BEHIND_MOST_BYTES,
+        let within = if self.has_role() {
+            limits::IMAGE_BEHIND_BYTES
+        } else {
+            limits::IMAGE_BEHIND_MOST_BYTES
         };
         let fresh = self.snapshots.fresh(within);
         if fresh.is_none() {

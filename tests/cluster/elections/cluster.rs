@@ -130,13 +130,7 @@ pub fn run_broken(plan: &Plan, breakage: Breakage) -> Outcome {
     let mut counters = std::mem::take(counters);
     counters.extend(std::mem::take(&mut cluster.world.network.counters));
     let trace = *trace;
-    Outcome {
-        violation,
-        counters,
-        trace,
-        agreed_ms,
-        tail: cluster.world.history.tail(if std::env::var("HEARD").is_ok() { 5000 } else { 80 }),
-    }
+    Outcome { violation, counters, trace, agreed_ms, tail: cluster.world.history.tail() }
 }
 
 fn message(panic: &dyn Any) -> String {

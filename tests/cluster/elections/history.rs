@@ -6,6 +6,8 @@ use std::fmt;
 use zkd::base::{Instant, ServerId};
 use zkd::peering::{PeerState, Vote};
 
+use crate::env_number;
+
 /// What one member does, or what is seen of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
@@ -98,16 +100,16 @@ impl History {
         }
     }
 
-    /// The end of it, one line each, without what was only heard or tried.
-    pub fn tail(&self, lines: usize) -> String {
-        let told: Vec<&Entry> = self
-            .entries
-            .iter()
-            .filter(|e| {
-                !matches!(e.deed, Deed::Heard { .. } | Deed::Refused { .. })
-                    || std::env::var("HEARD").is_ok()
-            })
-            .collect();
+    /// The end of it, one line each: without what was only heard or tried, unless that is asked
+    /// for.
+    pub fn tail(&self) -> String {
+        let (lines, is_all_told) = match env_number("ZKD_SIM_HEARD") {
+            Some(lines) => (usize::try_from(lines).unwrap_or(usize::MAX), true),
+            None => (80, false),
+        };
+        let is_deed = |deed: &Deed| !matches!(deed, Deed::Heard { .. } | Deed::Refused { .. });
+        let told: Vec<&Entry> =
+            self.entries.iter().filter(|entry| is_all_told || is_deed(&entry.deed)).collect();
         let from = told.len().saturating_sub(lines);
         told[from..].iter().map(|entry| format!("{entry}\n")).collect()
     }

@@ -3,7 +3,8 @@
 //! failing plan shrinks to a scenario that can be pasted beside the others.
 //!
 //! A fifth of `ZKD_SIM_SECONDS` bounds the fresh seeds; `ZKD_SIM_FIRST` and `ZKD_SIM_SEEDS` choose
-//! a block of them instead. `ZKD_SIM_ELECTION` runs one seed and prints what happened.
+//! a block of them instead. `ZKD_SIM_ELECTION` runs one seed and prints what happened, with
+//! `ZKD_SIM_HEARD` that many lines of it and what was heard among them.
 
 mod check;
 mod cluster;

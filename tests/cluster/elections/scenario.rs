@@ -33,7 +33,7 @@ fn began(plan: &Plan, members: &[usize]) -> Cluster {
 fn agree(cluster: &mut Cluster, members: &[usize]) -> u64 {
     match cluster.agree(members, SOON_MS) {
         Ok(ms) => ms,
-        Err(why) => panic!("{why}\n{}", cluster.history().tail(100)),
+        Err(why) => panic!("{why}\n{}", cluster.history().tail()),
     }
 }
 
@@ -65,7 +65,7 @@ fn since<'c>(
 fn stayed(cluster: &Cluster, from: Instant, members: &[usize]) {
     let left: Vec<&Entry> =
         since(cluster, from, members).filter(|entry| entry.deed == Deed::Left).collect();
-    assert!(left.is_empty(), "no reason to leave: {left:?}\n{}", cluster.history().tail(60));
+    assert!(left.is_empty(), "no reason to leave: {left:?}\n{}", cluster.history().tail());
 }
 
 /// How long after its own proposal each of these elections was decided, without those who joined.
@@ -205,7 +205,7 @@ fn a_member_whose_address_changes_takes_part_in_the_next_election() {
             let rest: Vec<usize> = (0..3).filter(|member| *member != other).collect();
             let agreed = cluster.agree(&rest, 8000);
             assert!(agreed.is_ok(), "{moved} {refused} {kind:?}: {agreed:?}\n{}", {
-                cluster.history().tail(60)
+                cluster.history().tail()
             });
         }
     }
@@ -228,7 +228,7 @@ fn a_server_whose_own_name_does_not_resolve_yet_joins_when_it_does() {
         }
         cluster.pass(20_000);
         let agreed = cluster.agree(&[0, 1, 2], 5000);
-        assert!(agreed.is_ok(), "{member} {kind:?}: {agreed:?}\n{}", cluster.history().tail(60));
+        assert!(agreed.is_ok(), "{member} {kind:?}: {agreed:?}\n{}", cluster.history().tail());
         cluster.judge().expect("nothing is wrong");
     }
 }
@@ -298,7 +298,7 @@ fn a_killed_leader_is_replaced_within_some_ten_milliseconds() {
         let survivors = &everybody[..voters as usize - 1];
         cluster.pass(1);
         let ms = agree(&mut cluster, survivors);
-        assert!(ms <= 60, "{voters} voters: {ms} ms\n{}", cluster.history().tail(60));
+        assert!(ms <= 60, "{voters} voters: {ms} ms\n{}", cluster.history().tail());
     }
 }
 
@@ -316,7 +316,7 @@ fn who_was_cut_off_comes_back_without_disturbing_anybody() {
             cluster.strike(Fault::Partition { side: vec![member], both_ways, ms: 15_000 });
             cluster.pass(15_000);
             let agreed = cluster.agree(&[0, 1, 2], 20_000);
-            assert!(agreed.is_ok(), "{agreed:?}\n{}", cluster.history().tail(60));
+            assert!(agreed.is_ok(), "{agreed:?}\n{}", cluster.history().tail());
             stayed(&cluster, from, &[2]);
             assert_eq!(leader(&cluster), 3);
         }
@@ -402,11 +402,11 @@ fn a_server_without_trusted_data_joins_and_does_not_count() {
         let mut cluster = Cluster::new(&plan);
         [0, 2].iter().for_each(|member| cluster.start(*member));
         let agreed = cluster.agree(&[0, 2], 3000);
-        assert!(agreed.is_err(), "one of three votes\n{}", cluster.history().tail(60));
+        assert!(agreed.is_err(), "one of three votes\n{}", cluster.history().tail());
         cluster.start(1);
         // It has not counted the votes, so it has to ask again: its pause is long by now.
         let agreed = cluster.agree(&[0, 1, 2], 5000);
-        assert!(agreed.is_ok(), "{agreed:?}\n{}", cluster.history().tail(60));
+        assert!(agreed.is_ok(), "{agreed:?}\n{}", cluster.history().tail());
         assert_eq!((leader(&cluster), cluster.zxid(2)), (2, cluster.zxid(1)));
     }
 }
@@ -420,7 +420,7 @@ fn a_leader_that_stood_still_follows_the_next_one() {
         cluster.strike(Fault::Pause { member: 4, ms });
         cluster.pass(ms + 1);
         let agreed = cluster.agree(&[0, 1, 2, 3, 4], 5000);
-        assert!(agreed.is_ok(), "{agreed:?}\n{}", cluster.history().tail(60));
+        assert!(agreed.is_ok(), "{agreed:?}\n{}", cluster.history().tail());
         cluster.judge().expect("nothing is wrong");
         let leaders: BTreeSet<ServerId> =
             (0..5).filter_map(|place| cluster.status(place)).map(|status| status.leader).collect();

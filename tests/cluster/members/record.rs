@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use zkd::disk::Recovered;
-use zkd::history::{EpochFile, Frame, StorageCommand, frame};
+use zkd::history::{ChoreCommand, EpochFile, Frame, StorageCommand, frame};
 use zkd::node::{Effect, Node, NodeMode};
 use zkd::proto::{Entry, Txn};
 
@@ -125,6 +125,7 @@ impl Record {
                 self.mix(&first.0.to_be_bytes());
                 self.mix(bytes);
             }
+            Effect::Chore(ChoreCommand::SnapshotChunk { bytes }) => self.mix(bytes),
             other => self.mix(format!("{other:?}").as_bytes()),
         }
     }

@@ -83,15 +83,19 @@ impl Alone {
     /// It stood still for too long to lead, and leads again once its snapshot is let go of.
     fn giving_up_a_snapshot() -> Alone {
         let mut alone = Alone::leading();
-        alone.node.snapshots.demand();
-        alone.turn(&[]);
-        alone.turn(&[]);
-        assert!(alone.node.snapshots.is_busy());
-        alone.now.mono = alone.now.mono.plus_ms(60_000);
-        alone.turn(&[]);
-        alone.turn(&[]);
-        assert_eq!(alone.node.mode(), NodeMode::Looking);
+        alone.gives_up_a_snapshot();
         alone
+    }
+
+    fn gives_up_a_snapshot(&mut self) {
+        self.node.snapshots.demand();
+        self.turn(&[]);
+        self.turn(&[]);
+        assert!(self.node.snapshots.is_busy());
+        self.now.mono = self.now.mono.plus_ms(60_000);
+        self.turn(&[]);
+        self.turn(&[]);
+        assert_eq!(self.node.mode(), NodeMode::Looking);
     }
 
     fn is_closed(&self, index: u32) -> bool {
@@ -196,13 +200,7 @@ fn a_role_that_ends_makes_no_snapshot_fresher() {
     let mut alone = Alone::leading();
     let behind = Behind { txns: 1, bytes: limits::IMAGE_BEHIND_BYTES + 1 };
     alone.node.snapshots.restart(Some(Zxid::ZERO), behind);
-    alone.node.snapshots.demand();
-    alone.turn(&[]);
-    assert!(alone.node.snapshots.is_busy());
-    alone.now.mono = alone.now.mono.plus_ms(60_000);
-    alone.turn(&[]);
-    alone.turn(&[]);
-    assert_eq!(alone.node.mode(), NodeMode::Looking);
+    alone.gives_up_a_snapshot();
     assert_eq!(alone.node.snapshots.fresh(limits::IMAGE_BEHIND_BYTES), None);
 }
 
