@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Free chunks, a bounded number of them kept.
+use super::memory::Need;
+
+/// Free chunks are kept for the next backlog, as many as were lately in use.
 #[derive(Debug, Default)]
 pub struct Pool {
     free: Vec<Vec<u8>>,
     /// Chunks in use, in bytes: what counts toward the budget of all connections.
     pub used_bytes: usize,
+    need: Need,
 }
 
 impl Pool {
@@ -21,6 +24,7 @@ impl Pool {
             None => Vec::with_capacity(if is_small { SMALL_BYTES } else { CHUNK_BYTES }),
         };
         self.used_bytes += chunk.capacity();
+        self.need.note(self.used_bytes);
         chunk
     }
 
@@ -30,6 +34,13 @@ impl Pool {
             chunk.clear();
             self.free.push(chunk);
         }
+    }
+
+    /// Lets go of the chunks that nobody needed lately.
+    pub fn keep_what_is_needed(&mut self) {
+        let spare = self.need.take().saturating_sub(self.used_bytes);
+        self.free.truncate(spare / CHUNK_BYTES);
+        self.need.note(self.used_bytes);
     }
 }
 
@@ -105,7 +116,7 @@ const CHUNK_BYTES: usize = 8 * 1024;
 /// What a notification or two take.
 const SMALL_BYTES: usize = 256;
 
-/// Chunks kept for the next backlog: 2 MiB.
+/// Chunks kept at most: 2 MiB.
 const FREE_CHUNKS: usize = 256;
 
 #[cfg(test)]
@@ -141,6 +152,21 @@ mod tests {
             backlog.clear(&mut pool);
             prop_assert!(backlog.is_empty() && pool.used_bytes == 0);
         }
+    }
+
+    #[test]
+    fn chunks_that_nobody_needs_go_back() {
+        let (mut backlog, mut pool) = (Backlog::default(), Pool::default());
+        backlog.push(&[7; 10 * CHUNK_BYTES], &mut pool);
+        backlog.advance(4 * CHUNK_BYTES, &mut pool);
+        pool.keep_what_is_needed();
+        assert_eq!(pool.free.len(), 4, "all ten were in use lately");
+        backlog.advance(5 * CHUNK_BYTES, &mut pool);
+        assert_eq!(pool.free.len(), 9);
+        pool.keep_what_is_needed();
+        assert_eq!(pool.free.len(), 5, "since then there were six, of which one is still in use");
+        pool.keep_what_is_needed();
+        assert_eq!(pool.free.len(), 0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::base::limits::LATE_BYTES;
 
 use super::backlog::Pool;
 use super::links::Link;
+use super::memory::Need;
 use super::sends::{Segment, Sends, Sent};
 
 /// Kept as a turn's bytes are, in one arena with a chain of ranges for each connection: ten
@@ -16,6 +17,7 @@ use super::sends::{Segment, Sends, Sent};
 #[derive(Debug, Default)]
 pub struct Late {
     arena: Vec<u8>,
+    need: Need,
     sends: Sends,
     waiting: VecDeque<u32>,
     /// What was copied last: the turn's range and ours.
@@ -67,10 +69,16 @@ impl Late {
     pub fn next(&mut self) -> Option<u32> {
         let next = self.waiting.pop_front();
         if next.is_none() && self.sends.segments() > 0 {
+            self.need.note(self.arena.len());
             self.arena.clear();
             self.sends.clear();
         }
         next
+    }
+
+    /// Lets go of the room that nothing took lately.
+    pub fn keep_what_is_needed(&mut self) {
+        self.arena.shrink_to(self.need.take());
     }
 
     /// Offers what waits for a connection to the kernel; the rest goes to its backlog.

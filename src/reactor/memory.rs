@@ -1,4 +1,42 @@
-//! What the allocator keeps of what was let go.
+//! What the allocator and the buffers keep of what was let go.
+
+use crate::base::Instant;
+
+/// How long a buffer keeps room that it does not use.
+const KEPT_FOR_MS: u64 = 10_000;
+
+/// How much of a buffer is in use at most, from one upkeep to the next: that much room it keeps
+/// then. What one rare large answer took goes back; who sends large ones all the time allocates
+/// nothing.
+#[derive(Debug, Default)]
+pub(super) struct Need(usize);
+
+impl Need {
+    pub fn note(&mut self, used: usize) {
+        self.0 = self.0.max(used);
+    }
+
+    /// The most since the last time; from now on it counts anew.
+    pub fn take(&mut self) -> usize {
+        std::mem::take(&mut self.0)
+    }
+}
+
+/// When the buffers are looked through, in a turn that comes anyhow.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    last: Instant,
+}
+
+impl Upkeep {
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now.ms_since(self.last) >= KEPT_FOR_MS;
+        if is_due {
+            self.last = now;
+        }
+        is_due
+    }
+}
 
 /// From here on an allocation is a mapping of its own, which goes back whole. Without a word from
 /// us the C library raises that bound to what was let go last, up to 32 MiB; large buffers then lie
@@ -29,5 +67,21 @@ pub(super) fn give_back() {
     // SAFETY: it takes no pointer and may be called by any thread at any time.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_needs_the_most_that_it_held_since_it_was_looked_at() {
+        let (mut need, mut upkeep) = (Need::default(), Upkeep::default());
+        let at = |ms| Instant::default().plus_ms(ms);
+        need.note(7);
+        need.note(3);
+        assert!(!upkeep.is_due(at(KEPT_FOR_MS - 1)));
+        assert!(upkeep.is_due(at(KEPT_FOR_MS)) && !upkeep.is_due(at(KEPT_FOR_MS)));
+        assert_eq!((need.take(), need.take()), (7, 0));
     }
 }

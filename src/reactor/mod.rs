@@ -55,6 +55,7 @@ pub use limiter::{Limiter, Permit};
 use links::{Life, Links};
 pub use logging::{Drained, Logging};
 pub use memory::keep_memory_together;
+use memory::{Need, Upkeep};
 use moving::Moving;
 use notify::Notifier;
 pub use open_files::raise_limit;
@@ -137,6 +138,9 @@ pub struct Reactor {
     sessionless_expired: u64,
     ended: Option<Ended>,
     pace: Pace,
+    upkeep: Upkeep,
+    /// How large turns' arenas are.
+    arena_need: Need,
     /// Where clients find this server, and where they are to.
     clients: Clients,
     moving: Moving,
@@ -193,6 +197,8 @@ impl Reactor {
             sessionless_expired: 0,
             ended: None,
             pace: Pace::default(),
+            upkeep: Upkeep::default(),
+            arena_need: Need::default(),
             clients: clients.clone(),
             moving: Moving::default(),
         })
@@ -292,12 +298,24 @@ impl Reactor {
 
             self.perform(&mut effects, storage, now.mono);
             self.links.bury();
+            self.keep_what_is_needed(&mut effects.arena, now.mono);
             effects.clear();
             self.pace.end(count);
             if let Some(ended) = self.ended.take() {
                 self.flush_at_end(&ended);
                 return ended;
             }
+        }
+    }
+
+    /// Of the room of buffers, as what they hold comes and goes.
+    fn keep_what_is_needed(&mut self, arena: &mut Vec<u8>, now: Instant) {
+        self.arena_need.note(arena.len());
+        if self.upkeep.is_due(now) {
+            arena.shrink_to(self.arena_need.take());
+            self.late.keep_what_is_needed();
+            self.links.pool.keep_what_is_needed();
+            self.links.peer_pool.keep_what_is_needed();
         }
     }
 
