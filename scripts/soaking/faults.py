@@ -1,7 +1,7 @@
 """What happens to the members, one thing after the other, drawn by the seed.
 
 Everything is healed before the next: all serve again, every writer has gone on, everybody who
-watches has heard the bell. Two members are not restarted once the first third is over, so that
+watches has heard the bell. Two members are not restarted once the first sixth is over, so that
 their memory can be followed for the rest of the time.
 """
 
@@ -58,7 +58,7 @@ def tool(*words):
 
 
 class Faults:
-    """`calm` are the ids of those who are let live after the first third; `away_s` is between what
+    """`calm` are the ids of those who are let live after the first sixth; `away_s` is between what
     somebody is paused or cut off for; `flood` writes more than a log has room for."""
 
     def __init__(self, members, network, disk, random, calm, away_s, flood):

@@ -6,7 +6,7 @@ use crate::auth::{AuthFailed, Identities, KerberosAsk, SaslExchange};
 use crate::base::{ConnId, Instant, SessionId, Xid, Zxid, limits};
 use crate::peering::Touch;
 use crate::proto::{CatchUp, ErrorCode, OpCode, Request, RequestHeader, write_reply};
-use crate::serve::{self, Order, Slot};
+use crate::serve::{self, Count, Cursor, Order, Slot};
 
 use super::conns::{Conn, ConnStats, Pauses, Phase};
 use super::seam::{CloseReason, Effect, Effects};
@@ -271,7 +271,7 @@ impl Node {
         let may_answer = has_room
             && conn.order.is_idle()
             && !conn.pauses.has(Pauses::BACKLOG)
-            && !is_long_catch_up(op, body);
+            && !may_take_turns(op, body);
         if may_answer {
             self.answer_read(id, xid, op, &body[8..], self.now.mono, out);
             return;
@@ -306,8 +306,8 @@ impl Node {
                         break;
                     }
                 }
-                Slot::CatchUp { frame, cursor, received } => {
-                    if !self.run_catch_up(id, frame, cursor, received, out) {
+                Slot::Begun { frame, cursor, received } => {
+                    if !self.run_begun(id, frame, cursor, received, out) {
                         break;
                     }
                 }
@@ -336,21 +336,21 @@ impl Node {
             self.close_local_session(id, header, received, out);
             return true;
         }
-        if is_long_catch_up(op, &frame)
-            && let Ok(cursor) = CatchUp::begin(op, body)
+        if may_take_turns(op, &frame)
+            && let Some(cursor) = begin(op, body)
         {
-            return self.run_catch_up(id, frame, cursor, received, out);
+            return self.run_begun(id, frame, cursor, received, out);
         }
         let xid = if op == OpCode::Ping { Xid::PING } else { header.xid };
         self.answer_read(id, xid, op, body, received, out);
         true
     }
 
-    fn run_catch_up(
+    fn run_begun(
         &mut self,
         id: ConnId,
         frame: Box<[u8]>,
-        mut cursor: CatchUp,
+        mut cursor: Cursor,
         received: Instant,
         out: &mut Effects,
     ) -> bool {
@@ -360,11 +360,18 @@ impl Node {
         let reader = serve::Reader { conn: id, session: conn.session, ids: &conn.ids };
         let (state, providers, visits) = (&self.state, &self.providers, &self.visits);
         let context = serve::ReadContext { state, providers, visits };
-        let (watches, body) = (&mut self.watches, &frame[8..]);
+        let (watches, body, xid) = (&mut self.watches, &frame[8..], header.xid);
+        let mut is_done = false;
         out.send(id, |out| {
-            serve::catch_up(context, watches, &reader, header.xid, body, &mut cursor, out);
+            is_done = match &mut cursor {
+                Cursor::CatchUp(at) => {
+                    serve::catch_up(context, watches, &reader, xid, body, at, out);
+                    at.is_done()
+                }
+                Cursor::Count(at) => serve::count(context, &reader, xid, body, at, out),
+            };
         });
-        if cursor.is_done() {
+        if is_done {
             self.count_reply(id, header.xid, header.op, received);
             return true;
         }
@@ -463,8 +470,19 @@ impl Node {
     }
 }
 
-/// Whether its paths are gone through in slices.
-fn is_long_catch_up(op: OpCode, frame: &[u8]) -> bool {
-    matches!(op, OpCode::SetWatches | OpCode::SetWatches2)
-        && frame.len() > limits::SET_WATCHES_AT_ONCE_BYTES
+/// Whether it may take more than a turn.
+fn may_take_turns(op: OpCode, frame: &[u8]) -> bool {
+    match op {
+        OpCode::SetWatches | OpCode::SetWatches2 => frame.len() > limits::SET_WATCHES_AT_ONCE_BYTES,
+        OpCode::GetAllChildrenNumber => true,
+        _ => false,
+    }
+}
+
+/// Nothing where it is malformed, which takes no time to answer.
+fn begin(op: OpCode, body: &[u8]) -> Option<Cursor> {
+    match op {
+        OpCode::GetAllChildrenNumber => Some(Cursor::Count(Count::default())),
+        _ => CatchUp::begin(op, body).ok().map(Cursor::CatchUp),
+    }
 }

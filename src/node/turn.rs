@@ -127,7 +127,7 @@ impl Node {
 
     /// When the next turn is due though nothing may happen; asked after every turn.
     pub fn next_timeout(&mut self) -> Option<Instant> {
-        let expiry = self.sessions.next_expiry().filter(|_| self.leads());
+        let expiry = self.has_role().then(|| self.sessions.next_expiry()).flatten();
         let expiry = [expiry, self.next_local_expiry()].into_iter().flatten().min();
         // While there are sessions the server looks up now and then, so that a stall shows soon
         // after its beginning and the silence it caused can be told from the clients' own.

@@ -7,6 +7,7 @@ use crate::history::ChoreCommand;
 use crate::proto::EventKind;
 use crate::state::ReapLook;
 
+use super::conns::Pauses;
 use super::seam::{Effect, Effects, Event};
 use super::settings::Settings;
 use super::{Life, Node, ServerRequest};
@@ -85,11 +86,12 @@ impl Node {
         if self.member.is_some() {
             self.expire_locals(patience_ms, out);
         }
-        if !self.leads() {
-            return self.purge(out);
+        if self.leads() {
+            self.expire_sessions(patience_ms);
+            self.reap();
+        } else if self.has_role() {
+            self.part_with_silent(patience_ms, out);
         }
-        self.expire_sessions(patience_ms);
-        self.reap();
         self.purge(out);
     }
 
@@ -103,6 +105,32 @@ impl Node {
             self.metrics.stale_sessions_expired.one();
             self.sessions.set_closing(session);
             self.inbox.push_back(ServerRequest::CloseSession { session });
+        }
+    }
+
+    /// A learner's leader says which sessions end, and may have one of here elsewhere by now. The
+    /// connection that was silent for as long goes all the same, as it does in Java: nobody is at
+    /// its other end, and it counts among those of its host.
+    fn part_with_silent(&mut self, patience_ms: u64, out: &mut Effects) {
+        let mut silent = Vec::new();
+        let until = Instant(self.now.mono.0.saturating_sub(patience_ms * 1_000_000));
+        self.sessions.expired(until, limits::EXPIRIES_PER_TURN, &mut silent);
+        for session in silent {
+            self.sessions.forget(session);
+            let holder = self.by_session.get(&session).copied();
+            let Some(conn) = holder.and_then(|holder| self.conns.find(holder)) else { continue };
+            // Who is not read for want of our leader's answers cannot be heard.
+            if conn.pauses.has(!Pauses::BACKLOG) {
+                self.sessions.track(session, conn.timeout_ms, self.now.mono);
+                continue;
+            }
+            log::info!(
+                "Closing {}: nothing came of session 0x{session:x} for {} ms",
+                conn.peer,
+                conn.timeout_ms
+            );
+            let conn = conn.id;
+            self.close(conn, false, out);
         }
     }
 

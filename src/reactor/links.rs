@@ -80,6 +80,8 @@ pub struct Link {
     /// What waits for it because turns before had written to enough others, as `Late` links it.
     pub late: Chain,
     pub is_dirty: bool,
+    /// It is among those whose backlog is offered to the kernel next.
+    pub is_flushable: bool,
 }
 
 impl Link {
@@ -109,11 +111,17 @@ impl Link {
             sends: None,
             late: None,
             is_dirty: false,
+            is_flushable: false,
         }
     }
 
     pub fn is_peer(&self) -> bool {
         self.far != Far::Client
+    }
+
+    /// Once, however often there is something for it before its turn comes.
+    pub fn joins_flushable(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_flushable, true)
     }
 
     pub fn wants_reading(&self) -> bool {

@@ -92,7 +92,9 @@ impl Reactor {
                 self.late.keep(link, pool);
                 let chain = link.sends.take();
                 let sent = self.sends.postpone(link, chain, pool, arena);
-                self.flushable.push(*index);
+                if link.joins_flushable() {
+                    self.flushable.push(*index);
+                }
                 self.conclude(*index, sent);
             }
         }
@@ -120,6 +122,7 @@ impl Reactor {
         self.writes_left = WRITES_PER_TURN - count;
         for index in flushable.drain(..count) {
             if let Some((link, pool)) = self.links.at_with_pool(index) {
+                link.is_flushable = false;
                 let sent = flush(link, pool, now);
                 self.conclude(index, sent);
             }

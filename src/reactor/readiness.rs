@@ -47,7 +47,8 @@ impl Reactor {
             if !link.backlog.is_empty() {
                 match link.is_peer() {
                     true => self.peers.flushable.push(index),
-                    false => self.flushable.push(index),
+                    false if link.joins_flushable() => self.flushable.push(index),
+                    false => {}
                 }
             }
         }

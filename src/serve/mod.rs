@@ -3,13 +3,15 @@
 //! Decides what is answered and in which order. Never changes the replicated state; writes go
 //! through `prepare` and come back applied.
 
+mod count;
 mod handshake;
 mod multi_read;
 mod order;
 mod read;
 mod write;
 
+pub use count::{Count, count};
 pub use handshake::{HandshakeContext, Refusal, Verdict, judge};
-pub use order::{Order, Slot};
+pub use order::{Cursor, Order, Slot};
 pub use read::{ReadContext, Reader, answer, catch_up};
 pub use write::{WriteReply, write_reply_body};

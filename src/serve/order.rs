@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use crate::base::{Instant, Xid};
 use crate::proto::{CatchUp, ErrorCode};
 
+use super::Count;
+
 /// A request that is not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -15,8 +17,8 @@ pub enum Slot {
     Read { frame: Box<[u8]>, received: Instant },
     /// Writes that its session sent over an earlier connection are under way.
     Earlier { received: Instant },
-    /// A setWatches of many paths: goes on from where it came to.
-    CatchUp { frame: Box<[u8]>, cursor: CatchUp, received: Instant },
+    /// A read that takes more than a turn: goes on from where it came to. The whole frame.
+    Begun { frame: Box<[u8]>, cursor: Cursor, received: Instant },
     /// Already decided; told when it reaches the front.
     Refused { xid: Xid, op: i32, err: ErrorCode, received: Instant },
 }
@@ -27,10 +29,19 @@ impl Slot {
             Slot::Write { received, .. }
             | Slot::Read { received, .. }
             | Slot::Earlier { received }
-            | Slot::CatchUp { received, .. }
+            | Slot::Begun { received, .. }
             | Slot::Refused { received, .. } => *received,
         }
     }
+}
+
+/// Where a read has come to that takes more than a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// In a setWatches of many paths.
+    CatchUp(CatchUp),
+    /// Among the nodes below one.
+    Count(Count),
 }
 
 /// The queue of one connection.
@@ -167,7 +178,7 @@ impl Order {
     pub fn next_ready(&mut self) -> Option<Slot> {
         match self.slots.front()? {
             Slot::Write { .. } | Slot::Earlier { .. } => return None,
-            Slot::Read { frame, .. } | Slot::CatchUp { frame, .. } => self.bytes -= frame.len(),
+            Slot::Read { frame, .. } | Slot::Begun { frame, .. } => self.bytes -= frame.len(),
             Slot::Refused { .. } => {}
         }
         self.answered += 1;
@@ -193,10 +204,10 @@ impl Order {
     }
 
     /// The front that was taken is not done: it stays the front.
-    pub fn put_back(&mut self, frame: Box<[u8]>, cursor: CatchUp, received: Instant) {
+    pub fn put_back(&mut self, frame: Box<[u8]>, cursor: Cursor, received: Instant) {
         self.answered -= 1;
         self.bytes += frame.len();
-        self.slots.push_front(Slot::CatchUp { frame, cursor, received });
+        self.slots.push_front(Slot::Begun { frame, cursor, received });
     }
 
     /// The front could be answered now.

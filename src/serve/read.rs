@@ -13,6 +13,7 @@ use crate::proto::{
 use crate::state::{NodeRef, State};
 use crate::watch::{Table, WatchTable};
 
+use super::count::{Count, descendants};
 use super::multi_read;
 
 /// What a read may look at.
@@ -238,15 +239,9 @@ impl<'a> Answer<'a> {
     }
 
     fn descendants(&mut self, path: Path<'_>) -> Result<(), ErrorCode> {
-        let path = path.ok_or(ErrorCode::MarshallingError)?;
-        let node = self.node(&path, Perms::READ)?;
-        let mut count = self.context.state.descendant_count(node.id());
-        self.visit(count);
-        if path.is_empty() {
-            // Apache counts the paths that start with "/": under this name the root is one.
-            count += 1;
-        }
-        self.out.put_i32(i32::try_from(count).unwrap_or(i32::MAX));
+        let (context, ids) = (self.context, self.reader.ids);
+        let count = descendants(context, ids, path, &mut Count::default(), usize::MAX)?;
+        self.out.put_i32(count.expect("that many nodes there cannot be"));
         Ok(())
     }
 

@@ -93,6 +93,12 @@ impl Buckets {
         }
     }
 
+    /// Nobody is in any of them.
+    pub fn clear(&mut self) {
+        assert!(self.first_deadline().is_none(), "sessions leave before their buckets do");
+        self.by_deadline.clear();
+    }
+
     /// The next session of a bucket that is over.
     pub fn pop_due(&mut self, slots: &mut Slab<Session>, now_ms: u64) -> Option<u32> {
         while let Some(entry) = self.by_deadline.first_entry()

@@ -129,6 +129,7 @@ impl Sessions {
     pub fn clear(&mut self) {
         let ids: Vec<SessionId> = self.ids().collect();
         ids.into_iter().for_each(|id| self.forget(id));
+        self.buckets.clear();
     }
 
     /// Whether `owner` may speak for the session; the first to ask becomes its owner.

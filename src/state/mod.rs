@@ -216,17 +216,26 @@ impl State {
         self.data_bytes + 1
     }
 
-    /// The nodes below a node.
-    pub fn descendant_count(&self, id: NodeId) -> usize {
-        if id == NodeId::ROOT {
-            return self.nodes.len() - 1;
+    /// Counts the nodes below one, at most so many, behind one of them where somebody has come to:
+    /// how many, and the last of them where they may not be all.
+    pub fn count_below(
+        &self,
+        top: NodeId,
+        behind: Option<NodeId>,
+        most: usize,
+    ) -> (usize, Option<NodeId>) {
+        if top == NodeId::ROOT {
+            return (self.nodes.len() - 1, None);
         }
         let mut count = 0;
-        let mut at = id.0;
-        while let Some(next) = self.nodes.next_below(id.0, at) {
+        let mut at = behind.unwrap_or(top).0;
+        while let Some(next) = self.nodes.next_below(top.0, at) {
             (count, at) = (count + 1, next);
+            if count == most {
+                return (count, Some(NodeId(at)));
+            }
         }
-        count
+        (count, None)
     }
 
     /// How many ids of ACLs the image's nodes used and its table lacked, and no txn since has

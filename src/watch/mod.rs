@@ -62,6 +62,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct WatchTable {
     table: table::Table,
+    hash_seed: u64,
     /// Connections that asked for more watches than they may hold.
     over_limit: Vec<ConnId>,
     /// How many were told of each change, until somebody counts it.
@@ -74,7 +75,7 @@ const FIRED_MAX: usize = 4096;
 impl WatchTable {
     pub fn new(hash_seed: u64) -> WatchTable {
         let table = table::Table::new(hash_seed);
-        WatchTable { table, over_limit: Vec::new(), fired: Vec::new() }
+        WatchTable { table, hash_seed, over_limit: Vec::new(), fired: Vec::new() }
     }
 
     /// A one-shot watch. Whether the node must exist is the caller's to know.
@@ -223,6 +224,12 @@ impl WatchTable {
     pub fn forget(&mut self, conn: ConnId) {
         self.table.forget(conn);
         self.sweep();
+    }
+
+    /// Nobody watches anything any more. What a state's nodes were is nothing to the next one's,
+    /// so no watch may outlive it.
+    pub fn clear(&mut self) {
+        self.table = table::Table::new(self.hash_seed);
     }
 
     /// Clears away what gone connections left. True if some remains for the next turn.

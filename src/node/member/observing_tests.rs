@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::base::limits;
 use crate::base::{ConnId, Instant, Now, ServerId, SessionId, WallMillis, Zxid};
 use crate::config::{Config, MemberConfig};
 use crate::election::DialFailure;
@@ -39,6 +40,7 @@ struct Observer {
     rebuilds: u32,
     /// How often memory was given back.
     given_back: u32,
+    closed: Vec<ConnId>,
 }
 
 const CLIENT: ConnId = ConnId { index: 900, generation: 1 };
@@ -94,6 +96,7 @@ impl Observer {
             ends: None,
             rebuilds: 0,
             given_back: 0,
+            closed: Vec::new(),
         };
         observer.turn(&[]);
         for id in 2..=LEADER {
@@ -125,6 +128,7 @@ impl Observer {
                 }
                 Effect::Chore(ChoreCommand::Rebuild) => self.rebuilds += 1,
                 Effect::GiveBackMemory => self.given_back += 1,
+                Effect::Close { conn, .. } => self.closed.push(*conn),
                 _ => {}
             }
         }
@@ -225,6 +229,14 @@ impl Observer {
 
     /// A client of this server alone: its session.
     fn client(&mut self) -> SessionId {
+        self.ask_in();
+        // Behind the length, the version and the timeout.
+        let session = self.answers.get(12..).and_then(|rest| rest.first_chunk());
+        SessionId(i64::from_be_bytes(*session.expect("it is let in")))
+    }
+
+    /// A client asks for a session.
+    fn ask_in(&mut self) {
         let conn = CLIENT;
         let mut body = Vec::new();
         body.put_i32(0);
@@ -236,9 +248,14 @@ impl Observer {
         let at = "127.0.0.1:1".parse().expect("an address");
         let accepted = Event::Accepted { conn, peer: at, local: at, secure: false, subject: None };
         self.turn(&[accepted, Event::Frame { conn, body: &body }]);
-        // Behind the length, the version and the timeout.
-        let session = self.answers.get(12..).and_then(|rest| rest.first_chunk());
-        SessionId(i64::from_be_bytes(*session.expect("it is let in")))
+    }
+
+    /// Time passes under a leader that goes on.
+    fn pass(&mut self, link: ConnId, ms: u64) {
+        for _ in 0..ms / 100 {
+            self.now.mono = self.now.mono.plus_ms(100);
+            self.hear(link, PacketKind::Ping, Zxid::NONE, None);
+        }
     }
 
     /// The dial that is under way comes through, and the link breaks at once.
@@ -406,4 +423,59 @@ fn who_observed_without_a_log_reads_what_it_has_before_it_votes() {
         }
         assert_eq!(observer.given_back, 1 + rebuilds, "of the state that it had");
     }
+}
+
+/// Its session may go on elsewhere, and its leader then never says that it ends.
+#[test]
+fn a_client_that_is_silent_goes_and_one_that_its_leader_keeps_waiting_stays() {
+    let mut observer = Observer::new(11, |config| config.ensemble.observing.election_delay_ms = 0);
+    let link = observer.follow(1, Zxid::ZERO);
+    observer.ask_in();
+    observer.pass(link, 20_000);
+    assert_eq!(observer.closed, [], "it waits for its session");
+    let session = *observer.node.by_session.keys().next().expect("its session");
+    let zxid = Zxid::new(1, 1);
+    let header = TxnHeader { session, cxid: 0, zxid, time: WallMillis(9) };
+    let (mut entry, mut packet) = (Vec::new(), Vec::new());
+    Entry::write(&header, &Txn::CreateSession { timeout_ms: 6000 }, None, &mut entry);
+    write_packet(PacketKind::Inform, zxid, Some(&entry), &mut packet);
+    observer.turn(&[Event::Peer(PeerEvent::Bytes { link, bytes: &packet })]);
+    let ping = [-2, OpCode::Ping.number()].map(i32::to_be_bytes).concat();
+    for _ in 0..5 {
+        observer.pass(link, 3000);
+        observer.turn(&[Event::Frame { conn: CLIENT, body: &ping }]);
+    }
+    assert_eq!(observer.closed, [], "it is heard");
+    observer.pass(link, 5000);
+    assert_eq!(observer.closed, []);
+    observer.pass(link, 5000);
+    assert_eq!(observer.closed, [CLIENT]);
+    assert!(observer.node.by_session.is_empty());
+    assert_eq!(observer.node.state().session_timeout_ms(session), Some(6000), "it lives on");
+}
+
+/// A node of the next state may stand where one that was watched stood in this.
+#[test]
+fn no_watch_outlives_the_role_it_was_set_in() {
+    let mut observer = Observer::new(12, |config| {
+        config.ensemble.observing.election_delay_ms = 0;
+        config.ensemble.local_sessions = true;
+    });
+    let link = observer.follow(1, Zxid::ZERO);
+    observer.client();
+    // More than are swept in that turn.
+    let count = 3 * limits::WATCH_SWEEP_PLACES;
+    let mut watches = [-8, OpCode::SetWatches.number()].map(i32::to_be_bytes).concat();
+    watches.put_i64(0);
+    watches.put_i32(0);
+    watches.put_i32(count as i32);
+    (0..count).for_each(|n| watches.put_string(&format!("/{n}")));
+    watches.put_i32(0);
+    observer.turn(&[Event::Frame { conn: CLIENT, body: &watches }]);
+    while observer.node.wants_turn() {
+        observer.turn(&[]);
+    }
+    assert_eq!(observer.node.watches.counts().data_watches, count as u64);
+    observer.turn(&[Event::Peer(PeerEvent::Closed { link })]);
+    assert_eq!(observer.node.watches.counts(), Default::default());
 }

@@ -85,6 +85,7 @@ impl Node {
 
     /// Every connection goes, and every session that is this server's alone.
     pub(super) fn part_with_clients(&mut self, out: &mut Effects) {
+        self.watches.clear();
         let clients: Vec<ConnId> = self.conns.iter().map(|conn| conn.id).collect();
         clients.into_iter().for_each(|conn| self.close(conn, false, out));
         if let Some(member) = self.member.as_deref_mut() {

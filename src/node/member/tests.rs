@@ -3,6 +3,7 @@
 mod learners;
 mod locals;
 mod read_only;
+mod reads;
 
 use std::collections::BTreeMap;
 

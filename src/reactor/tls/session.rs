@@ -90,6 +90,8 @@ impl Session {
     }
 
     fn read(&mut self, stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        // What was kept from an earlier read tells nothing of what the kernel has got since.
+        self.is_drained = false;
         for _ in 0..READS {
             match self.tls.reader().read(into) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -177,3 +179,149 @@ impl Write for Sink<'_> {
 
 /// Reads of a socket that may give the client's bytes in one go.
 const READS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::path::Path;
+
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+    use rustls::{Error, StreamOwned};
+
+    use crate::config::{ClientAuth, Store, StoreKind, Tls};
+    use crate::reactor::tls::keys::{Keys, provider};
+
+    use super::*;
+
+    type Client = StreamOwned<ClientConnection, std::net::TcpStream>;
+
+    /// The client takes whoever answers.
+    #[derive(Debug)]
+    struct Anybody;
+
+    impl ServerCertVerifier for Anybody {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    fn server() -> Arc<ServerConfig> {
+        let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/client/golden/server.pem");
+        let location = Some(store.display().to_string());
+        let key_store = Store { location, kind: StoreKind::Pem, ..Store::default() };
+        let tls = Tls { key_store, client_auth: ClientAuth::None, ..Tls::default() };
+        Keys::load(&tls).expect("a key and its certificate").config
+    }
+
+    fn client() -> ClientConnection {
+        let config = ClientConfig::builder_with_provider(provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("those of the provider")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        ClientConnection::new(config.into(), name).expect("a name that may be")
+    }
+
+    /// A client and a session that have shaken hands, and the session's socket.
+    fn pair() -> (Client, Session, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let to = listener.local_addr().expect("its address");
+        let socket = std::net::TcpStream::connect(to).expect("it listens");
+        let (from, _) = listener.accept().expect("it has come");
+        from.set_nonblocking(true).expect("as a link's socket");
+        socket.set_nonblocking(true).expect("so that one thread plays both");
+        let mut stream = TcpStream::from_std(from);
+        let mut client = StreamOwned::new(client(), socket);
+        let mut session = Session::new(server()).expect("sound settings");
+        let (mut backlog, mut pool) = (Backlog::default(), Pool::default());
+        loop {
+            // What cannot go on yet goes on the next time round.
+            let _ = client.read(&mut [0]);
+            let _ = client.flush();
+            let step = session.step(&mut stream);
+            session.drain(&mut backlog, &mut pool);
+            let mut places = [IoSlice::new(&[]); 8];
+            let count = backlog.slices(&mut places);
+            for place in &places[..count] {
+                stream.write_all(place).expect("a few bytes");
+            }
+            backlog.clear(&mut pool);
+            match step {
+                Step::Done => return (client, session, stream),
+                Step::Waits | Step::Goes => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// So many bytes of the client lie in the kernel.
+    fn await_bytes(stream: &TcpStream, count: usize) {
+        let mut seen = vec![0; count];
+        while stream.peek(&mut seen).unwrap_or(0) < count {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_read_left_does_not_hide_what_came_since() {
+        let (mut client, mut session, mut stream) = pair();
+        let mut say = |bytes: &[u8]| {
+            assert_eq!(client.write(bytes).expect("room"), bytes.len());
+            client.flush().expect("sent");
+        };
+        say(&[1; 16_384]);
+        say(&[2; 100]);
+        await_bytes(&stream, 16_484);
+        let mut into = [0; 20_000];
+        // The turn had no room for more.
+        assert_eq!(session.read(&mut stream, &mut into[..1000]).expect("bytes"), 1000);
+        while !session.is_drained {
+            let count = session.read(&mut stream, &mut into[..1000]).expect("bytes");
+            assert_eq!(count, 1000, "there is more of it");
+        }
+        say(&[3; 100]);
+        await_bytes(&stream, 100);
+        let mut heard = 0;
+        loop {
+            let count = session.read(&mut stream, &mut into).expect("bytes");
+            heard += usize::from(into[..count].contains(&3));
+            if count < into.len() && session.is_drained {
+                break;
+            }
+        }
+        assert_eq!(heard, 1, "it says that there is nothing more, and there is");
+    }
+}
