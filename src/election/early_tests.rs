@@ -217,6 +217,17 @@ fn a_leader_that_looks_again_before_it_leads_is_lost() {
     }
 }
 
+/// It waits for its own round to end, and has heard of somebody better meanwhile.
+#[test]
+fn a_leader_that_votes_for_a_better_one_in_its_own_round_is_lost() {
+    for heard in [2, 3] {
+        let mut bench = follows(&[heard]);
+        bench.confirm();
+        assert!(!bench.hear(2, Looking, vote(2, 0x500, 6, 4)).contains(&LeaderLooks));
+        assert_eq!(bench.hear(2, Looking, vote(3, 0x501, 6, 4)), [LeaderLooks], "{heard}");
+    }
+}
+
 #[test]
 fn what_the_leader_has_said_before_it_was_elected_is_nothing_new() {
     let is_lost = |bench: &mut Bench, round| {

@@ -296,7 +296,8 @@ impl Election {
     /// Words of one server come in their order, and its rounds rise while it lives. So a later
     /// round than the vote's is news. An earlier one is where it has voted in this round already;
     /// where others have brought its vote it may be on its way since before that. Behind its own
-    /// word that it leads any is. A designated leader was elected in no round.
+    /// word that it leads any is. Within a round its vote only improves: one that is better than
+    /// that for itself comes behind it. A designated leader was elected in no round.
     fn leader_looks(&self, from: ServerId, heard: &Notification) -> bool {
         let is_leaders = from == self.settled.leader && heard.state == PeerState::Looking;
         let is_followed = self.state() == PeerState::Following && !self.is_led;
@@ -310,6 +311,7 @@ impl Election {
             || led(&self.established)
             || round > elected
             || (round < elected && has_voted)
+            || (round == elected && self.electorate.is_better(&heard.vote, &self.settled))
     }
 
     fn is_better_than_settled(&self, vote: &Vote) -> bool {

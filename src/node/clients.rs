@@ -46,6 +46,7 @@ impl Node {
             throttled: 0,
             is_runnable: false,
             stats: ConnStats::new(self.now),
+            alive: self.now.mono,
         });
     }
 
@@ -77,7 +78,7 @@ impl Node {
         self.watches.forget(id);
         if self.member.is_some() && conn.is_let_in() {
             let touch = Touch { session: conn.session, timeout_ms: conn.timeout_ms };
-            self.note_gone(touch, conn.stats.last_heard);
+            self.note_gone(touch, conn.alive);
         }
         self.let_go(id, conn.session, conn.order.has_writes_under_way());
     }
@@ -89,7 +90,11 @@ impl Node {
             return;
         }
         self.by_session.remove(&session);
-        if has_writes_under_way {
+        // Of a session that has ended there is nobody to come back.
+        let is_over = !self.sessions.is_tracked(session)
+            && !self.is_local(session)
+            && self.state.session_timeout_ms(session).is_none();
+        if has_writes_under_way && !is_over {
             // A learner does not know what its leader makes of them: it will ask.
             let learns = self.member.is_some() && !self.leads();
             let last = if learns { Zxid(i64::MAX) } else { self.leading.progress().logged };
@@ -99,9 +104,10 @@ impl Node {
 
     /// It is not read, so that its pings are not heard: that it reads tells as much.
     pub(super) fn on_taking(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.peek(id)
+        if let Some(conn) = self.conns.find(id)
             && matches!(conn.phase, Phase::Open)
         {
+            conn.alive = self.now.mono;
             let (session, timeout_ms) = (conn.session, conn.timeout_ms);
             let _ = self.touch_session(session, timeout_ms);
         }
@@ -152,6 +158,7 @@ impl Node {
         let Some(conn) = self.conns.find(id) else { return };
         conn.stats.received += 1;
         conn.stats.last_heard = self.now.mono;
+        conn.alive = self.now.mono;
         self.stats.packets_received.one();
         match &mut conn.phase {
             Phase::AwaitConnect if !serves => self.close(id, false, out),

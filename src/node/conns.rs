@@ -140,6 +140,8 @@ pub(super) struct Conn {
     /// In the ring of connections with work left over.
     pub is_runnable: bool,
     pub stats: ConnStats,
+    /// When it last showed that its client lives: it spoke, or took what it was sent.
+    pub alive: Instant,
 }
 
 impl Conn {
@@ -151,7 +153,7 @@ impl Conn {
     /// Its session's client has spoken since then: on a connection that is about to end, too, for
     /// the session may outlive it.
     pub fn is_heard_since(&self, since: Instant) -> bool {
-        self.is_let_in() && self.stats.last_heard >= since
+        self.is_let_in() && self.alive >= since
     }
 }
 

@@ -185,6 +185,7 @@ impl Node {
         if let Some(conn) = self.conns.find(conn) {
             conn.stats.received += 1;
             conn.stats.last_heard = self.now.mono;
+            conn.alive = self.now.mono;
             conn.phase = Phase::Closing;
         }
     }

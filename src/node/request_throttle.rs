@@ -101,9 +101,7 @@ impl Node {
 
     /// Lets waiting requests go on, as many as there is room for.
     pub(super) fn run_throttled(&mut self, out: &mut Effects) {
-        let max = self.settings.config.limits.request_throttle.max_requests;
-        let max = usize::try_from(max).unwrap_or(0);
-        while self.outstanding.in_process() < max {
+        while self.outstanding.in_process() < self.most_in_process() {
             let Some(waiting) = self.request_throttle.waiting.pop_front() else { return };
             let Some(conn) = self.conns.find(waiting.conn) else {
                 // Its connection is gone.
@@ -122,6 +120,16 @@ impl Node {
         if !self.request_throttle.is_empty() {
             self.metrics.request_throttle_wait_count.one();
         }
+    }
+
+    fn most_in_process(&self) -> usize {
+        let max = self.settings.config.limits.request_throttle.max_requests;
+        usize::try_from(max).unwrap_or(0)
+    }
+
+    /// Those before them are done.
+    pub(super) fn has_throttled_to_run(&self) -> bool {
+        !self.request_throttle.is_empty() && self.outstanding.in_process() < self.most_in_process()
     }
 
     fn run_waiting(&mut self, waiting: &Waiting, out: &mut Effects) {
@@ -279,6 +287,24 @@ mod tests {
         bench.sync();
         assert_eq!(bench.replies(), [(3, 0), (4, 0), (-2, 0)]);
         assert!(bench.out.list.contains(&Effect::Resume { conn: CONN }));
+    }
+
+    /// A count takes more than the turn in which it was asked for.
+    #[test]
+    fn what_waits_for_the_end_of_a_read_needs_no_event() {
+        let mut bench = Bench::new(|c| c.limits.request_throttle.max_requests = 1);
+        let mut count = [1, OpCode::GetAllChildrenNumber.number()].map(i32::to_be_bytes).concat();
+        count.put_string("/zookeeper");
+        let mut exists = [2, OpCode::Exists.number()].map(i32::to_be_bytes).concat();
+        exists.put_string("/");
+        exists.put_bool(false);
+        bench.ask(&[count, exists]);
+        let mut replies = bench.replies();
+        while bench.node.wants_turn() {
+            bench.turn(&[]);
+            replies.extend(bench.replies());
+        }
+        assert_eq!(replies, [(1, 0), (2, 0)]);
     }
 
     #[test]

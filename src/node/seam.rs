@@ -123,6 +123,8 @@ pub enum CloseReason {
 pub struct Places {
     pub election: Vec<HostPort>,
     pub quorum: Vec<HostPort>,
+    /// Where it feeds observers, if it votes.
+    pub observers: Vec<HostPort>,
     /// None: where clients found it before.
     pub client: Option<HostPort>,
 }

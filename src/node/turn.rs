@@ -153,6 +153,7 @@ impl Node {
         !self.runnable.is_empty()
             || !self.inbox.is_empty() && self.has_log_room()
             || self.has_uncommitted_backlog()
+            || self.has_throttled_to_run()
             || self.snapshots.wants_turn(self.may_begin_snapshot())
             || self.has_watches_to_sweep
             || self.state.has_buried()

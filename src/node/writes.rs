@@ -304,7 +304,7 @@ impl Node {
         }
         for _ in 0..limits::APPLIES_PER_TURN {
             if !self.has_turn_room(out) || self.member.is_some() && !self.answer_own_syncs(out) {
-                return;
+                break;
             }
             // Reads that came before this write must not see it.
             if let Some(Origin::Client { conn, .. }) = self.leading.peek_committed()
@@ -317,6 +317,7 @@ impl Node {
             self.receive_returned(out);
             self.tell_origin(&proposal, out);
         }
+        self.want_turn_for_syncs();
     }
 
     /// Whoever asked for a txn hears of it.

@@ -332,13 +332,13 @@ impl Feeding {
         let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
         let is_synced = learner.is_synced();
         let Learner { stage, watch, heard, .. } = learner;
-        if !is_synced {
-            *heard = turn.now;
-        }
         let (Stage::AwaitNewLeaderAck { feed, known, .. } | Stage::Synced { feed, known }) = stage
         else {
             return Ok(());
         };
+        if !feed.has_new_leader() {
+            *heard = turn.now;
+        }
         let server = known.server;
         let watch = is_synced.then_some(watch);
         let sent =
@@ -521,11 +521,12 @@ fn pump(link: ConnId, learner: &mut Learner, view: &View<'_>, turn: &mut Turn<'_
         return;
     };
     let (was_up_to_date, room) = (feed.is_up_to_date(), feed.room());
+    let was_told_of_leader = feed.has_new_leader();
     let watch = is_synced.then_some(watch);
     let wish = feed.pump(view, &mut sending(link, watch, turn.now, turn.out));
-    // What a learner takes while it is brought up is a sign of its life; what it says is one from
-    // UPTODATE on.
-    let is_taking = !is_synced && feed.room() < room;
+    // What a learner takes up to NEWLEADER is a sign of its life; behind that its ACK is owed, and
+    // there is room for more though nobody takes it.
+    let is_taking = !was_told_of_leader && feed.room() < room;
     if is_taking || feed.is_up_to_date() != was_up_to_date {
         *heard = turn.now;
     }

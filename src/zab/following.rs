@@ -77,19 +77,24 @@ impl<O> Following<O> {
         let zxid = entry.header.zxid;
         let config = reconfig_of(&entry, settings.rules)?;
         let last = self.ledger.progress().logged;
-        match self.ledger.judge(zxid) {
-            Continuity::Next => self.ledger.take(entry, packet.data.unwrap_or_default())?,
+        let continuity = self.ledger.judge(zxid);
+        match continuity {
+            Continuity::Next => {}
             Continuity::Duplicate => log::warn!("0x{zxid:x} was proposed once more"),
             Continuity::Gap => return Err(LearnerEnd::Gap { last, found: zxid, in_sync: false }),
             Continuity::Back => return Err(LearnerEnd::Back { last, found: zxid }),
         }
-        self.ledger.owe_ack(zxid);
+        // As Java's: whoever has the txn knows whose votes it takes, and so does who has said so.
         if let Some(config) = config {
             self.ledger.flush(turn);
             let place = ConfigPlace::LastSeen;
             let write = |ticket| LearnerStorage::WriteConfig { ticket, config, place };
             self.ledger.command(turn, write);
         }
+        if continuity == Continuity::Next {
+            self.ledger.take(entry, packet.data.unwrap_or_default())?;
+        }
+        self.ledger.owe_ack(zxid);
         Ok(())
     }
 

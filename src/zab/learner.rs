@@ -125,9 +125,9 @@ impl Learner {
             Stage::AwaitEpoch(_) | Stage::AwaitAgreement { .. } | Stage::AwaitProbe { .. } => {
                 Patience::Endless
             }
-            // Before UPTODATE it answers no pings.
             Stage::Synced { feed, .. } if feed.is_up_to_date() => Patience::SyncLimit,
-            Stage::Synced { .. } => Patience::Endless,
+            // Before UPTODATE it answers no pings; no leader waits longer than that for a quorum.
+            Stage::Synced { .. } => Patience::InitLimit,
         }
     }
 }

@@ -112,15 +112,16 @@ impl Learning {
     ) -> Result<(), LearnerEnd> {
         let zxid = entry.header.zxid;
         let config = reconfig_of(&entry, settings.rules)?;
-        match self.follows(zxid)? {
+        let continuity = self.follows(zxid)?;
+        if let Some(config) = config {
+            self.see_config(config, turn);
+        }
+        match continuity {
             Continuity::Next => self.ledger.take(entry, raw)?,
             _ => self.ledger.take_again(zxid),
         }
         if is_behind {
             self.ledger.owe_ack(zxid);
-        }
-        if let Some(config) = config {
-            self.see_config(config, turn);
         }
         Ok(())
     }
@@ -195,6 +196,7 @@ impl Learning {
         }
     }
 
+    /// Before its txn is logged, as Java's: whoever has the txn knows whose votes it takes.
     fn see_config(&mut self, config: Box<Membership>, turn: &mut LearnerTurn<'_>) {
         self.write_config(config, ConfigPlace::LastSeen, turn);
     }

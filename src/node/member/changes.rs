@@ -8,6 +8,7 @@ use crate::base::{ServerId, Zxid};
 use crate::config::Replacement;
 use crate::history::StorageCommand;
 use crate::members::Membership;
+use crate::peering::HostPort;
 use crate::proto::decode_utf8;
 use crate::zab::{ConfigPlace, Ensemble};
 
@@ -74,10 +75,16 @@ impl Member {
 
     /// Where the present configuration has this server, if it has it.
     fn places(&self) -> Option<Places> {
-        let line = self.ensemble.current.members.get(&self.settings.me)?;
+        let me = self.settings.me;
+        let line = self.ensemble.current.members.get(&me)?;
+        let votes = self.ensemble.current.is_voter(me);
+        let quorum: Vec<_> = line.quorum_addresses().map(dialable).collect();
+        let port = self.settings.observer_port.filter(|_| votes);
+        let at = |port| quorum.iter().map(move |at| HostPort { host: at.host.clone(), port });
         Some(Places {
             election: line.election_addresses().map(dialable).collect(),
-            quorum: line.quorum_addresses().map(dialable).collect(),
+            observers: port.into_iter().flat_map(at).collect(),
+            quorum,
             client: line.client_address().cloned().map(dialable),
         })
     }

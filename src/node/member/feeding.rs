@@ -118,6 +118,9 @@ impl Node {
         };
         if let Some(member) = self.member.as_deref_mut() {
             member.images.insert(link, zxid);
+            // It was asked for at the end of a turn, and its bytes are asked for at that of the
+            // next.
+            member.want_turn();
         }
         self.tell_feeder(zab::Input::Image { link, zxid }, out);
     }

@@ -69,4 +69,8 @@ impl Leader {
             syncs_told: (0, 0),
         }
     }
+
+    pub fn is_sync_due(&self, applied: Zxid) -> bool {
+        self.syncs.front().is_some_and(|(after, _)| *after <= applied)
+    }
 }

@@ -78,6 +78,7 @@ impl Node {
             Output::Committed { through } => {
                 self.leading.commit(through);
                 self.note_commit(through);
+                self.feed_starved();
             }
             Output::Ended(why) => {
                 if let Ended::VoterChangedMind { .. } = why {
@@ -268,9 +269,10 @@ impl Node {
     }
 }
 
-/// The counter of this epoch has run out.
+/// The counter of this epoch has run out, but for the two that a write takes where it makes its
+/// session one of the ensemble.
 pub(super) fn has_no_zxid<O>(leading: &Leading<O>) -> bool {
-    leading.next_zxid().counter() == u32::MAX
+    leading.next_zxid().counter() >= u32::MAX - 1
 }
 
 /// A learner's request is refused where so much waits already.

@@ -222,6 +222,14 @@ impl Member {
         }
     }
 
+    pub fn want_turn(&mut self) {
+        match &mut self.role {
+            Role::Learning(learner) => learner.has_more = true,
+            Role::Leading(leader) => leader.has_more = true,
+            _ => {}
+        }
+    }
+
     pub fn next_timeout(&self) -> Option<Instant> {
         let role = match &self.role {
             Role::Leading(leader) => leader.leadership.next_timeout(),

@@ -41,6 +41,8 @@ struct Observer {
     /// How often memory was given back.
     given_back: u32,
     closed: Vec<ConnId>,
+    /// Where it was to feed observers from then on.
+    doors: Vec<HostPort>,
 }
 
 const CLIENT: ConnId = ConnId { index: 900, generation: 1 };
@@ -97,6 +99,7 @@ impl Observer {
             rebuilds: 0,
             given_back: 0,
             closed: Vec::new(),
+            doors: Vec::new(),
         };
         observer.turn(&[]);
         for id in 2..=LEADER {
@@ -113,6 +116,7 @@ impl Observer {
         for effect in &out.list {
             match effect {
                 Effect::Storage(command) => ticket = Some(command.ticket()),
+                Effect::Move(places) => self.doors.clone_from(&places.observers),
                 Effect::Dial { dial, addresses, .. } if addresses[0].port != 3888 => {
                     self.dials.push((*dial, addresses.clone()));
                 }
@@ -406,6 +410,7 @@ fn who_observed_without_a_log_reads_what_it_has_before_it_votes() {
             config.ensemble.observing.election_delay_ms = 0;
             config.ensemble.observing.logs = logs;
             config.ensemble.reconfig_enabled = true;
+            config.ensemble.observing.master_port = Some(2999);
         });
         let link = observer.follow(1, Zxid::ZERO);
         observer.inform(link, Zxid::new(1, 1));
@@ -417,6 +422,8 @@ fn who_observed_without_a_log_reads_what_it_has_before_it_votes() {
         observer.part(link);
         observer.wait(|observer| observer.told.is_some());
         assert_eq!(observer.rebuilds, rebuilds, "logs: {logs}");
+        let door = HostPort { host: "m1".to_owned(), port: 2999 };
+        assert_eq!(observer.doors, [door], "it feeds observers from now on");
         assert_eq!(observer.given_back, 1, "of what it was brought up with");
         if rebuilds > 0 {
             observer.turn(&[Event::Rebuilt(&Handover::new(fresh()))]);
@@ -478,4 +485,52 @@ fn no_watch_outlives_the_role_it_was_set_in() {
     assert_eq!(observer.node.watches.counts().data_watches, count as u64);
     observer.turn(&[Event::Peer(PeerEvent::Closed { link })]);
     assert_eq!(observer.node.watches.counts(), Default::default());
+}
+
+/// It is not read, since it does not take what it is sent as fast as that comes.
+#[test]
+fn a_client_that_only_takes_is_told_to_the_leader() {
+    let mut observer = Observer::new(13, |config| {
+        config.ensemble.observing.election_delay_ms = 0;
+        config.ensemble.local_sessions = true;
+    });
+    let link = observer.follow(1, Zxid::ZERO);
+    observer.client();
+    let bytes = limits::CONN_BACKLOG_PAUSE;
+    observer.turn(&[Event::Backlog { conn: CLIENT, bytes }]);
+    observer.pass(link, 1000);
+    let is_told = |observer: &Observer| {
+        let client = observer.node.conns.peek(CLIENT).expect("it is open");
+        client.is_heard_since(observer.now.mono)
+    };
+    assert!(!is_told(&observer));
+    observer.turn(&[Event::Taking { conn: CLIENT }]);
+    assert!(is_told(&observer));
+}
+
+/// Nobody comes back with its session.
+#[test]
+fn what_was_asked_behind_the_end_of_a_session_leaves_nothing() {
+    let mut observer = Observer::new(14, |config| config.ensemble.observing.election_delay_ms = 0);
+    let link = observer.follow(1, Zxid::ZERO);
+    observer.ask_in();
+    let session = *observer.node.by_session.keys().next().expect("its session");
+    let hear = |observer: &mut Observer, cxid, counter, txn: Txn| {
+        let zxid = Zxid::new(1, counter);
+        let header = TxnHeader { session, cxid, zxid, time: WallMillis(9) };
+        let mut entry = Vec::new();
+        Entry::write(&header, &txn, None, &mut entry);
+        observer.hear(link, PacketKind::Inform, zxid, Some(&entry));
+    };
+    hear(&mut observer, 0, 1, Txn::CreateSession { timeout_ms: 6000 });
+    let mut delete = [2, OpCode::Delete.number()].map(i32::to_be_bytes).concat();
+    delete.put_string("/x");
+    delete.put_i32(-1);
+    let close = [1, OpCode::CloseSession.number()].map(i32::to_be_bytes).concat();
+    let asked = [&close, &delete].map(|body| Event::Frame { conn: CLIENT, body });
+    observer.turn(&asked);
+    hear(&mut observer, 1, 2, Txn::CloseSession { paths: None });
+    observer.turn(&[]);
+    assert_eq!(observer.closed, [CLIENT]);
+    assert!(observer.node.left_writes.is_empty());
 }

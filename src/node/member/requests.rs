@@ -190,8 +190,16 @@ impl Node {
     pub(in super::super) fn next_own_sync(&mut self) -> Option<Origin> {
         let applied = self.leading.progress().applied;
         let leader = self.member.as_deref_mut()?.leader()?;
-        let is_due = leader.syncs.front().is_some_and(|(after, _)| *after <= applied);
+        let is_due = leader.is_sync_due(applied);
         if is_due { leader.syncs.pop_front().map(|(_, origin)| origin) } else { None }
+    }
+
+    /// A sync that the turn's last txn has made due is answered in the next.
+    pub(in super::super) fn want_turn_for_syncs(&mut self) {
+        let applied = self.leading.progress().applied;
+        if let Some(leader) = self.member.as_deref_mut().and_then(|member| member.leader()) {
+            leader.has_more |= leader.is_sync_due(applied);
+        }
     }
 
     pub(in super::super) fn put_back_own_sync(&mut self, origin: Origin) {

@@ -7,7 +7,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::base::limits::ACCEPT_REST_MS;
 use crate::base::{Fatal, Instant};
-use crate::node::PeerPort;
+use crate::node::{PeerPort, Places};
 use crate::peering::HostPort;
 use crate::reactor::door::{Knock, canonical, is_shortage, listen};
 use crate::reactor::limiter::Limiter;
@@ -93,27 +93,29 @@ impl Doors {
         self.tries = ports.bind_retries;
         self.pause_ms = ports.retry_pause_ms;
         self.listens_on_all = ports.listen_on_all;
-        self.place(PeerPort::Observers, &ports.observers, now);
-        self.move_to(&ports.election, &ports.quorum, now);
+        let PeerPorts { election, quorum, observers, .. } = ports.clone();
+        self.move_to(&Places { election, quorum, observers, client: None }, now);
     }
 
     /// From now on it is tried to listen to members at these places, and at no others. Where
     /// somebody can come already that goes on.
-    pub fn move_to(&mut self, election: &[HostPort], quorum: &[HostPort], now: Instant) {
-        let elections = self.heard_at(election);
-        let quorums = self.heard_at(quorum);
+    pub fn move_to(&mut self, places: &Places, now: Instant) {
+        let elections = self.heard_at(&places.election);
+        let quorums = self.heard_at(&places.quorum);
+        let observers = self.heard_at(&places.observers);
         let is_wanted = |port: PeerPort, address: &HostPort| match port {
             PeerPort::Election => elections.contains(address),
             PeerPort::Quorum => quorums.contains(address),
-            PeerPort::Observers => true,
+            PeerPort::Observers => observers.contains(address),
         };
         self.places.retain(|place| is_wanted(place.port, &place.address));
         for door in &mut self.open {
             // Another place may have its port.
             door.take_if(|door| !is_wanted(door.port, &door.address));
         }
-        self.place(PeerPort::Election, election, now);
-        self.place(PeerPort::Quorum, quorum, now);
+        self.place(PeerPort::Election, &places.election, now);
+        self.place(PeerPort::Quorum, &places.quorum, now);
+        self.place(PeerPort::Observers, &places.observers, now);
     }
 
     /// Where this server listens, for what its configuration says.

@@ -111,7 +111,7 @@ impl Peers {
 
     /// A configuration says where peers find this server from now on.
     pub fn move_doors(&mut self, places: &Places, now: Instant) {
-        self.doors.move_to(&places.election, &places.quorum, now);
+        self.doors.move_to(places, now);
     }
 
     /// Begins a look-up; false where there is no room for it.

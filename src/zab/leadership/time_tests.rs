@@ -110,6 +110,36 @@ fn each_step_to_the_leadership_has_the_init_limit() {
     assert_eq!(third.ended, Some(Ended::NoQuorumFollowed { synced }));
 }
 
+/// There is room for what is proposed meanwhile, be it taken or not.
+#[test]
+fn an_ack_of_newleader_has_the_init_limit_whatever_there_is_to_send() {
+    let mut bench = Bench::leading();
+    bench.leave(3);
+    bench.join(3, 7);
+    bench.ack_epoch(3, Some(7), z(7, 0));
+    for ticks in 0..settings().init_limit_ticks {
+        assert_eq!(bench.closed, [], "after {ticks} ticks");
+        let proposed = bench.propose();
+        bench.ack(2, proposed);
+        bench.pass_with(TICK_MS, |bench| answer(bench, &[3]));
+    }
+    assert_eq!(bench.closed, [(3, Parting::Silent)]);
+}
+
+/// It has acknowledged all, but there was never room to tell it so.
+#[test]
+fn who_is_brought_up_and_takes_nothing_is_given_up() {
+    let mut bench = Bench::leading();
+    bench.leave(3);
+    bench.join(3, 7);
+    bench.ack_epoch(3, Some(7), z(7, 0));
+    let link = bench.link(3);
+    bench.input(Input::Room { link, bytes: 0 });
+    bench.ack(3, z(7, 0));
+    bench.pass_with(12 * TICK_MS, |bench| answer(bench, &[3]));
+    assert_eq!(bench.closed, [(3, Parting::Silent)]);
+}
+
 #[test]
 fn a_server_that_was_held_up_for_the_sync_limit_leads_no_more() {
     let mut bench = Bench::leading();

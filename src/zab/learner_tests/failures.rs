@@ -330,7 +330,7 @@ fn zk_2865_a_configuration_proposed_in_a_sync_is_on_the_disk_before_the_ack() {
     let change = super::wire::reconfig(zxid);
     let wire = Wire::new().diff(zxid).entry(PacketKind::Proposal, &change).new_leader(5);
     bench.feed(&wire.bytes);
-    assert_eq!(command_kinds(&bench)[1..], ["append", "config", "current"]);
+    assert_eq!(command_kinds(&bench)[1..], ["config", "append", "current"]);
     bench.settle();
     let (_, executed) = bench.sent[2];
     assert_eq!(bench.disks[executed].last_seen, Some(zxid.0));

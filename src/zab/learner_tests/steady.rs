@@ -303,7 +303,8 @@ fn a_configuration_is_seen_then_activated_with_its_leader() {
     let mut bench = established(follower_settings());
     let change = reconfig(z(5, 1));
     bench.feed(&Wire::new().entry(PacketKind::Proposal, &change).bytes);
-    assert_eq!(command_kinds(&bench), ["append", "config"]);
+    // Who was told of its ACK may have counted its vote by the new one.
+    assert_eq!(command_kinds(&bench), ["config", "append"]);
     let commit = Wire::new().activate(PacketKind::CommitAndActivate, &change, 3);
     bench.feed(&commit.bytes);
     bench.settle();

@@ -214,3 +214,35 @@ fn a_snapshot_that_cannot_be_read_is_not_sent_again() {
     alone.turn(&[Event::Storage(StorageEvent::ReadFailed { reader: link(0), reason })]);
     assert_eq!(alone.node.snapshots.last, None);
 }
+
+/// Its own disk is through with all of them long before a quorum is.
+#[test]
+fn a_client_that_waited_for_a_quorum_goes_on_with_its_ack() {
+    let mut alone = Alone::among(3, |_, _| {});
+    alone.elected(2);
+    alone.joins(2, 2, PacketKind::FollowerInfo);
+    assert_eq!(alone.node.mode(), NodeMode::Leader);
+    // It takes what it is sent and acknowledges it, one after the other.
+    let acks = |alone: &mut Alone| {
+        for n in EPOCH.counter() + 1..=alone.node.leading.progress().logged.counter() {
+            let unsent = PeerEvent::Unsent { link: link(2), bytes: 0 };
+            alone.settle(&[Event::Peer(unsent)]);
+            alone.says(2, &packet(PacketKind::Ack, Zxid::new(EPOCH.epoch(), n), None));
+        }
+    };
+    alone.connect(conn(0), 0, false);
+    acks(&mut alone);
+    let data = vec![1; 1_000_000];
+    for xid in 1..=40 {
+        let mut body = path("/");
+        body.pop();
+        body.put_buffer(Some(&data));
+        body.put_i32(-1);
+        alone.ask(conn(0), xid, OpCode::SetData, &body);
+    }
+    assert!(!alone.node.starved.is_empty(), "there is too much without a quorum");
+    acks(&mut alone);
+    assert!(alone.node.starved.is_empty(), "nothing else happens");
+    acks(&mut alone);
+    assert_eq!(alone.node.leading.progress().applied.counter(), 41);
+}

@@ -168,16 +168,18 @@ fn ports_move_with_a_configuration_and_links_stay() {
     let (mut witness, link) = member.meet(PeerPort::Quorum);
     let (_client, _) = member.client();
     let before = [member.election.expect("open"), member.quorum.expect("open"), member.clients];
-    let [election, quorum, clients] = ["127.0.0.1"; 3].map(|host| free_port(host).1);
+    let ports = ["127.0.0.1"; 4].map(|host| free_port(host).1);
+    let [election, quorum, observers, clients] = ports;
     for _ in 0..2 {
         // Said again, it changes nothing.
         let places = Places {
             election: vec![place_of(election)],
             quorum: vec![place_of(quorum)],
+            observers: vec![place_of(observers)],
             client: Some(place_of(clients)),
         };
         member.push(Effect::Move(Box::new(places)));
-        [election, quorum, clients].into_iter().for_each(wait_for);
+        ports.into_iter().for_each(wait_for);
         member.told_until(&mut witness, link);
     }
     for address in before {
