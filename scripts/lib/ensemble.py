@@ -311,9 +311,9 @@ class Member:
         except (OSError, ValueError):
             return None
 
-    def wait_serving(self, seconds=PATIENCE_S):
-        """Until it serves; gives its mode."""
-        return self.wait(self.mode, seconds, "does not serve")
+    def wait_serving(self, seconds=PATIENCE_S, beside=()):
+        """Until it serves, which none of those beside it may miss; gives its mode."""
+        return self.wait(self.mode, seconds, "does not serve", beside)
 
     def wait_mode(self, *modes, seconds=PATIENCE_S):
         """Until it is one of these; gives which."""
@@ -322,15 +322,16 @@ class Member:
             return mode if mode in modes else None
         return self.wait(reached, seconds, f"is not {' or '.join(modes)}")
 
-    def wait(self, question, seconds, trouble):
-        """Asks until the answer is true and gives it; raises where the process ends first."""
+    def wait(self, question, seconds, trouble, beside=()):
+        """Asks until the answer is true and gives it; raises where it, or one beside it, ends."""
         end = time.monotonic() + seconds
         while True:
             answer = question()
             if answer:
                 return answer
-            if not self.is_running():
-                raise EnsembleError(f"member {self.id} ended (it {trouble}):\n{self.log_tail()}")
+            for member in (one for one in [self, *beside] if not one.is_running()):
+                raise EnsembleError(f"member {member.id} ended, {member.exit_status()} ({self.id}"
+                                    f" {trouble}):\n{member.log_tail()}")
             if time.monotonic() > end:
                 raise EnsembleError(f"member {self.id} {trouble} in {seconds} s; its log ends:\n"
                                     f"{self.log_tail()}")
@@ -520,7 +521,7 @@ class Ensemble:
         for member in members:
             member.start()
         for member in members if wait else []:
-            member.wait_serving(seconds)
+            member.wait_serving(seconds, members)
 
     def stop(self, ids=None, kill=False):
         """Ends these (all), those that do not lead first."""

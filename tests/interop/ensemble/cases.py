@@ -189,6 +189,10 @@ def all_reconfigs():
             f"reconfig/{name}/{letters}", "reconfig", letters, play, reconfig.SETTINGS,
             limit_s=300,
         )
+    yield Case(
+        "reconfig/feeds-promoted/jjzj", "reconfig", "jjzj", reconfig.feeds_promoted,
+        reconfig.SETTINGS, observer=4, limit_s=300,
+    )
 
 
 def all_sessions():

@@ -34,7 +34,8 @@ def line(member, role="participant", client=None, quorum=None, election=None):
     """What a reconfiguration says of a member that is added or changed."""
     quorum, election = quorum or member.quorum_port, election or member.election_port
     client = client or member.client_port
-    return f"server.{member.id}=127.0.0.1:{quorum}:{election}:{role};127.0.0.1:{client}"
+    host = member.peer_host
+    return f"server.{member.id}={host}:{quorum}:{election}:{role};127.0.0.1:{client}"
 
 
 def ask(through, joining=None, leaving=None, members=None, version=-1):
@@ -476,3 +477,32 @@ def ports_move(stage):
     stage.finish()
     for port in moved:
         port.end()
+
+
+def feeds_promoted(stage):
+    """A zkd that a configuration makes a voter opens its `observerMasterPort`: a Java observer comes
+    to it when the follower that fed it is gone, and finds nobody else."""
+    door = ports.Port()
+    for member in stage.all:
+        member.live_at(f"127.0.0.{member.id + 1}")
+    master, observer = stage[3], stage[4]
+    for member in master, observer:
+        member.set(f"observerMasterPort={door.number}")
+    begin(stage)
+    leader, new = stage[2], newcomer(stage, "z", observer=True)
+    new.live_at(f"127.0.0.{new.id + 1}")
+    new.set(f"observerMasterPort={door.number}")
+    stage.join_as(new, "follower")
+    for role, mode in ("observer", "observer"), ("participant", "follower"):
+        version = ask(leader, joining=line(new, role))
+        new.wait_mode(mode, seconds=seconds(20))
+        agreed(stage, version=version)
+    mark = new.log_mark()
+    master.kill()
+    new.wait_log(evidence.BEGUN.format(sid=observer.id), mark, seconds(60))
+    observer.wait_mode("observer", seconds=seconds(60))
+    stage.proof(f"{new.id} feeds {observer.id} since it votes")
+    stage.join(master)
+    goes_on(stage)
+    stage.finish()
+    door.end()

@@ -95,10 +95,25 @@ class Stage:
     def lead(self, leader, *others):
         """Starts these members, of which the first must come to lead: it has the greatest vote."""
         members = [leader, *others]
+        new = [member for member in members if member.kind == "apache" and member.epoch() is None]
         self.all.start([member.id for member in members], wait=False)
-        for member in members:
-            self.serves(member)
+        try:
+            self.serve(members)
+        except ensemble.EnsembleError as error:
+            # A JVM that ended before it spoke to anybody was not ended by us.
+            ended = [m for m in new if not m.is_running() and "LOOKING" not in m.log_text()]
+            if not ended:
+                raise
+            self.proof(f"started again: {error}")
+            for member in ended:
+                member.start()
+            self.serve(members)
         self.leads(leader)
+
+    def serve(self, members):
+        """Waits until all do."""
+        for member in members:
+            member.wait_serving(seconds(60), members)
 
     def leads(self, leader):
         self.proof(evidence.mode_is(leader, "leader"))
