@@ -1,7 +1,7 @@
 """What the soak must refuse: a checker that refuses nothing proves nothing."""
 
 from soaking.load import Writer
-from soaking.memory import growth
+from soaking.memory import grows, judge
 
 SESSION = 7
 
@@ -57,7 +57,8 @@ TREES = {
     "an ephemeral of another": (node("t1-0000000001", b"", owner=8), False),
 }
 HOUR = range(0, 3600, 5)
-# Samples, and whether they grow by more than a per cent an hour.
+IMAGES = range(900, 3600, 600)
+# Samples, whether they grow by more than a per cent an hour, and when images were taken.
 SERIES = {
     "flat": ([(at, 50000) for at in HOUR], False),
     "noise": ([(at, 50000 + at * 7919 % 500) for at in HOUR], False),
@@ -65,6 +66,10 @@ SERIES = {
     "a leak": ([(at, 50000 + at) for at in HOUR], True),
     "a leak in noise": ([(at, 50000 + at / 4 + at * 7919 % 500) for at in HOUR], True),
     "one that shrinks": ([(at, 50000 - at) for at in HOUR], False),
+    "a step": ([(at, 50000 + (at > 1830) * 1000) for at in HOUR], False, [1830]),
+    "the same from elsewhere": ([(at, 50000 + (at > 1830) * 1000) for at in HOUR], True),
+    "a leak beside images": ([(at, 50000 + at / 4) for at in HOUR], True, IMAGES),
+    "a leak by images": ([(at, 50000 + (at - 300) // 600 * 1000) for at in HOUR], True, IMAGES),
 }
 
 
@@ -76,13 +81,13 @@ def refuses(check):
         return True
 
 
-def prove(most_per_cent):
+def prove():
     """The names of those that are not judged rightly."""
     wrong = []
     for name, (change, is_sound) in TREES.items():
         writer, tree = written()
         change(writer, tree)
         wrong += [name] if refuses(lambda: writer.check(tree)) == is_sound else []
-    for name, (series, grows) in SERIES.items():
-        wrong += [name] if (growth(series)[0] > most_per_cent) != grows else []
+    for name, (series, is_leak, *images) in SERIES.items():
+        wrong += [name] if grows(judge(series, *images)) != is_leak else []
     return wrong
