@@ -52,12 +52,15 @@ fn zk_3104_newleader_comes_behind_all_that_follows_an_image() {
     });
 }
 
-/// Power fails at any call while an image comes in: the disk says what it said before, or the image
-/// and all that came with it.
+/// Power fails at any call while an image comes in, or behind what follows it: the disk says what it
+/// said before, or the image and all that came with it.
 fn cut_short(calls: std::ops::Range<u64>, least: u64, goes_on: fn(&mut Stage) -> Played) {
     let mut struck = 0;
     for call in calls {
-        images(&three(), |stage| {
+        let mut plan = three();
+        // What of a page is lost is drawn anew.
+        plan.seed += call;
+        images(&plan, |stage| {
             away(stage)?;
             let mark = stage.mark();
             stage.start(&[0])?;
@@ -68,8 +71,13 @@ fn cut_short(calls: std::ops::Range<u64>, least: u64, goes_on: fn(&mut Stage) ->
             stage.until("power is cut, or it was spared", |stage| {
                 !stage.is_up(0) || stage.says(mark, (2, 0), PacketKind::UpToDate)
             })?;
-            struck += u64::from(!stage.is_up(0));
+            let was_spared = stage.is_up(0);
+            struck += u64::from(!was_spared);
             stage.spare(0);
+            if was_spared {
+                stage.write(2, &[create(4), set(3)])?;
+                stage.level(&[0, 1, 2])?;
+            }
             stage.power_cut(&[0]);
             goes_on(stage)
         });
