@@ -52,8 +52,8 @@ fn zk_3104_newleader_comes_behind_all_that_follows_an_image() {
     });
 }
 
-/// Power fails at any call while an image comes in, or behind what follows it: the disk says what it
-/// said before, or the image and all that came with it.
+/// Power fails at any call while an image comes in, or behind what follows it: the disk says what
+/// it said before, or the image and all that came with it.
 fn cut_short(calls: std::ops::Range<u64>, least: u64, goes_on: fn(&mut Stage) -> Played) {
     let mut struck = 0;
     for call in calls {
